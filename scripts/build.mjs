@@ -1,0 +1,173 @@
+/**
+ * Builds `dist/`, what the npm package consists of:
+ *
+ * - `cli.js`, the program, for Node 20 and later, in one file;
+ * - `mod.js`, `deno.js`, `bun.js`, `node.js`, the library and its adapters,
+ *   with the chunks that they share;
+ * - `types/`, the declarations of the library.
+ *
+ * Everything is made in a directory beside it and moved into place at the end,
+ * so that a build that fails leaves the last one standing.
+ */
+import { build } from "esbuild";
+import { execFile } from "node:child_process";
+import {
+  chmod,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  writeFile,
+} from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import process from "node:process";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** The entry points of the library: the name of each in `dist/` and its source. */
+const library = {
+  mod: "mod.ts",
+  deno: "adapters/deno.ts",
+  bun: "adapters/bun.ts",
+  node: "adapters/node.ts",
+};
+
+/** The packages whose code is bundled. NOTICE carries the licence of each. */
+const noticed = new Set(["deno-std"]);
+
+/** Options that every bundle shares, the bundles of the tests included. */
+export const bundling = {
+  absWorkingDir: root,
+  bundle: true,
+  format: "esm",
+  platform: "node",
+  target: "node20",
+  logLevel: "warning",
+  // mod.ts runs the command line when it is the main module. In a bundle the
+  // main module is another one, whatever `import.meta.main` says there.
+  define: { "import.meta.main": "false" },
+};
+
+/** Builds the package into `dist/`. */
+export async function buildPackage() {
+  const made = join(root, "build", `dist-${process.pid}`);
+  await mkdir(made, { recursive: true });
+  try {
+    await Promise.all([
+      bundleProgram(join(made, "cli.js")),
+      bundleLibrary(made),
+      emitDeclarations(join(made, "types")),
+    ]);
+    await rm(join(root, "dist"), { recursive: true, force: true });
+    await rename(made, join(root, "dist"));
+  } finally {
+    await rm(made, { recursive: true, force: true });
+  }
+}
+
+async function bundleProgram(outfile) {
+  const { metafile } = await build({
+    ...bundling,
+    entryPoints: ["src/bin.ts"],
+    outfile,
+    banner: { js: "#!/usr/bin/env node" },
+    metafile: true,
+  });
+  refuseUnnoticed(metafile);
+  await chmod(outfile, 0o755);
+}
+
+async function bundleLibrary(outdir) {
+  const { metafile } = await build({
+    ...bundling,
+    entryPoints: library,
+    outdir,
+    splitting: true,
+    chunkNames: "chunk-[hash]",
+    metafile: true,
+  });
+  refuseUnnoticed(metafile);
+}
+
+/** Code of others is bundled only where NOTICE carries its licence. */
+function refuseUnnoticed(metafile) {
+  for (const input of Object.keys(metafile.inputs)) {
+    const name = /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1];
+    if (name !== undefined && !noticed.has(name)) {
+      throw new Error(`The bundle holds ${name}, which NOTICE does not name`);
+    }
+  }
+}
+
+/** Emits the declarations of the library, and only those that its entry
+ * points reach: the rest is not public. */
+async function emitDeclarations(outdir) {
+  const tsc = join(root, "node_modules", ".bin", "tsc");
+  try {
+    await promisify(execFile)(
+      tsc,
+      ["-p", "tsconfig.build.json", "--outDir", outdir],
+      { cwd: root },
+    );
+  } catch (error) {
+    throw new Error(`tsc: ${error.stdout || error.message}`);
+  }
+  const reached = new Set();
+  for (const source of Object.values(library)) {
+    await settleDeclaration(join(outdir, declarationOf(source)), reached);
+  }
+  for (const file of await readdir(outdir, { recursive: true })) {
+    const path = join(outdir, file);
+    if (file.endsWith(".ts") && !reached.has(path)) await rm(path);
+  }
+  await removeEmpty(outdir);
+}
+
+/** A module specifier in a declaration; what a doc comment shows is not one. */
+const specifier = /^(?!\s*\*)(.*?(?:\bfrom |\bimport |\bimport\())"([^"]+)"/gm;
+
+/** Gives the relative imports of a declaration, and of those that it reaches,
+ * the ending `.js`, which tsc leaves at `.ts` and not every compiler takes. */
+async function settleDeclaration(path, reached) {
+  if (reached.has(path)) return;
+  reached.add(path);
+  const imported = [];
+  const text = await readFile(path, "utf8");
+  const settled = text.replace(specifier, (_, before, name) => {
+    // The package depends on nothing, so its types must not either.
+    if (!name.startsWith(".")) {
+      throw new Error(`${relative(root, path)} imports ${name}`);
+    }
+    imported.push(join(dirname(path), declarationOf(name)));
+    return `${before}"${name.replace(/\.ts$/, ".js")}"`;
+  });
+  await writeFile(path, settled);
+  for (const next of imported) await settleDeclaration(next, reached);
+}
+
+function declarationOf(source) {
+  return source.replace(/\.ts$/, ".d.ts");
+}
+
+async function removeEmpty(directory) {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    if (entry.isDirectory()) await removeEmpty(join(directory, entry.name));
+  }
+  if ((await readdir(directory)).length === 0) {
+    await rm(directory, { recursive: true });
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  try {
+    await buildPackage();
+  } catch (error) {
+    // esbuild has already shown what it found.
+    if (error.errors === undefined) console.error(error.message);
+    console.error("The build failed; dist/ is as it was.");
+    process.exitCode = 1;
+  }
+}
