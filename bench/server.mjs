@@ -1,0 +1,113 @@
+/** One server under measurement: a process of its own, on a core of its own. */
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import process from "node:process";
+
+const startDeadlineMs = 20_000;
+const stopDeadlineMs = 5_000;
+
+/** Every server process that has not ended yet. */
+const running = new Set();
+
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+/** A server process, and what the kernel says about it. */
+export class Server {
+  #child;
+  #port;
+  #complaint = "";
+
+  constructor(child, port) {
+    this.#child = child;
+    this.#port = port;
+    child.stderr.setEncoding("utf8").on("data", (text) => {
+      this.#complaint = (this.#complaint + text).slice(-2000);
+    });
+  }
+
+  /** Starts a command and waits until its port accepts. `pin` goes before the
+   * command and must become it by exec, as taskset does: the process id is how
+   * we measure. `command` is given a free port. */
+  static async start(pin, command, root) {
+    const port = await freePort();
+    const [file, ...args] = [...pin, ...command(port)];
+    const child = spawn(file, args, {
+      cwd: root,
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    running.add(child);
+    child.on("exit", () => running.delete(child));
+    child.on("error", () => running.delete(child));
+    const server = new Server(child, port);
+    await server.#accepting();
+    return server;
+  }
+
+  get port() {
+    return this.#port;
+  }
+
+  /** Processor time used so far by all threads, in seconds. */
+  cpuSeconds() {
+    const stat = readFileSync(`/proc/${this.#child.pid}/stat`, "utf8");
+    // The name, in parentheses, may hold spaces. User and system time are
+    // fields 14 and 15 of proc(5), in ticks of which Linux shows 100 a second.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  }
+
+  /** The most memory that it had in RAM at any time, in bytes. */
+  peakMemory() {
+    const status = readFileSync(`/proc/${this.#child.pid}/status`, "utf8");
+    return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+  }
+
+  /** Ends it: asks first, and kills it when it does not go. */
+  async stop() {
+    const child = this.#child;
+    if (!running.has(child)) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGTERM");
+    const timer = setTimeout(() => child.kill("SIGKILL"), stopDeadlineMs);
+    await ended;
+    clearTimeout(timer);
+  }
+
+  async #accepting() {
+    const deadline = Date.now() + startDeadlineMs;
+    while (!(await accepts(this.#port))) {
+      if (!running.has(this.#child)) {
+        throw new Error(`does not start\n${this.#complaint}`.trim());
+      }
+      if (Date.now() > deadline) {
+        await this.stop();
+        throw new Error("does not listen");
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+function accepts(port) {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => resolve(false));
+  });
+}
+
+/** A port that nothing listens on. */
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().on("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,7 @@
+/** The works of the benchmark on `Deno.serve`. Argument: the port. */
+import { answer } from "./fetch_handler.js";
+
+Deno.serve(
+  { hostname: "127.0.0.1", port: Number(Deno.args[0]), onListen() {} },
+  answer,
+);
