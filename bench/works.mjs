@@ -22,7 +22,8 @@ const browser = [
   "Accept-Encoding: gzip, deflate, br, zstd",
   "Accept-Language: en-GB,en-US;q=0.9,en;q=0.8,de;q=0.7",
   "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; " +
-  "consent=necessary; visited=2026-11-22T05%3A24%3A31Z",
+  "consent=necessary; visited=2026-11-22T05%3A24%3A31Z; " +
+  "basket=fedcba9876543210fedcba9876543210; currency=EUR; units=metric",
 ];
 
 function request(lines, content = new Uint8Array()) {

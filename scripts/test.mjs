@@ -12,7 +12,7 @@
  */
 import { build } from "esbuild";
 import { spawn } from "node:child_process";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -65,7 +65,7 @@ if (files.length === 0) {
 if (buildFirst) await buildOrExit();
 const results = [];
 for (const runtime of runtimes) results.push(await run(runtime));
-summarize(results);
+await summarize(results);
 
 async function plan(args) {
   const names = Object.keys(commands);
@@ -213,18 +213,20 @@ function count(report) {
   return { passed: ran - failed - skipped, failed, skipped };
 }
 
-/** One line per runtime, then the totals; exits with 1 if a runtime failed. */
-function summarize(results) {
-  console.log("");
-  for (const { runtime, ok, why, passed, failed, skipped, ms } of results) {
-    const total = passed + failed + skipped;
-    console.log(
-      `${runtime.padEnd(4)}  ${ok ? "ok    " : "FAILED"}  ran ${total}: ` +
-        `${passed} passed, ${failed} failed, ${skipped} skipped ` +
-        `(${(ms / 1000).toFixed(1)} s)${ok ? "" : `, ${why}`}`,
-    );
-  }
+/** Prints one line per runtime, then the totals, and keeps them with the
+ * reports; exits with 1 if a runtime failed. */
+async function summarize(results) {
+  const lines = results.map((result) => {
+    const { runtime, ok, why, passed, failed, skipped, ms } = result;
+    return `${runtime.padEnd(4)}  ${ok ? "ok    " : "FAILED"}  ` +
+      `ran ${passed + failed + skipped}: ` +
+      `${passed} passed, ${failed} failed, ${skipped} skipped ` +
+      `(${(ms / 1000).toFixed(1)} s)${ok ? "" : `, ${why}`}`;
+  });
   const sum = (key) => results.reduce((total, one) => total + one[key], 0);
-  console.log(`\n${sum("passed")} passed, ${sum("failed")} failed`);
+  const summary = `${lines.join("\n")}\n\n` +
+    `${sum("passed")} passed, ${sum("failed")} failed\n`;
+  await writeFile(join(reports, "summary.txt"), summary);
+  console.log(`\n${summary.trimEnd()}`);
   process.exitCode = results.every((one) => one.ok) ? 0 : 1;
 }
