@@ -1,0 +1,277 @@
+/**
+ * Formats finished exchanges for the access log, with gunicorn's atoms. A
+ * format is compiled once to an array of functions, so that a line costs a few
+ * calls and one string. Whatever a client or an application chose is escaped:
+ * no value can leave its quotes or its line.
+ *
+ * @module
+ */
+import { CommandError } from "./command_error.ts";
+import type { AccessRecord, RequestHead } from "./exchange.ts";
+import { escapeForLog } from "./logger.ts";
+
+/** Makes the line of a record, without a newline. */
+export type AccessFormatter = (record: AccessRecord) => string;
+
+/** The format where nothing else is asked for: gunicorn's own. */
+export const defaultAccessFormat: string =
+  '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"';
+
+const namedFormats: Readonly<Record<string, string>> = {
+  default: defaultAccessFormat,
+  common: '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s',
+  combined: defaultAccessFormat,
+};
+
+const remedy = "Use common, combined, json, or atoms as in " +
+  "'%(h)s \"%(r)s\" %(s)s %({x-request-id}i)s'.";
+
+/** Compiles a format: `default`, `common`, `combined`, `json`, or a text with
+ * atoms (`%(h)s`, `%({name}i)s`; `%%` is a percent sign). `pid` is shown by the
+ * atom `p`. Throws `CommandError` on an atom that is none. */
+export function compileAccessFormat(
+  format: string,
+  pid: number,
+): AccessFormatter {
+  if (format === "json") return (record) => formatJson(record, pid);
+  const pieces = splitFormat(namedFormats[format] ?? format, pid);
+  return (record) => {
+    let line = "";
+    for (const piece of pieces) {
+      line += typeof piece === "string" ? piece : piece(record);
+    }
+    return line;
+  };
+}
+
+// Either "%%", or an atom with or without a name in braces, or a stray "%".
+const percent = /%(?:(%)|\((?:\{([^{}]+)\})?([^(){}]*)\)s|)/g;
+
+function splitFormat(
+  format: string,
+  pid: number,
+): (string | AccessFormatter)[] {
+  const pieces: (string | AccessFormatter)[] = [];
+  let end = 0;
+  for (const match of format.matchAll(percent)) {
+    const [text, literal, name, letter] = match;
+    pieces.push(escapeControls(format.slice(end, match.index)));
+    end = match.index + text.length;
+    if (literal !== undefined) pieces.push(literal);
+    else pieces.push(findAtom(format, name, letter, pid));
+  }
+  pieces.push(escapeControls(format.slice(end)));
+  return pieces.filter((piece) => piece !== "");
+}
+
+// The format is the user's own text; only a line break in it would do harm.
+function escapeControls(text: string): string {
+  return text.replace(/[\r\n]/g, escapeForLog);
+}
+
+function findAtom(
+  format: string,
+  name: string | undefined,
+  letter: string | undefined,
+  pid: number,
+): AccessFormatter {
+  if (letter === undefined) {
+    throw new CommandError(
+      2,
+      `Stray "%" in the access log format ${JSON.stringify(format)}`,
+      `An atom is written %(h)s, a percent sign %%. ${remedy}`,
+    );
+  }
+  if (letter === "p" && name === undefined) return () => `<${pid}>`;
+  const atom = name === undefined
+    ? ownEntry(atoms, letter)
+    : ownEntry(namedAtoms, letter)?.(name);
+  if (atom !== undefined) return atom;
+  const spelled = name === undefined ? letter : `{${name}}${letter}`;
+  throw new CommandError(
+    2,
+    `No access log atom "%(${spelled})s"`,
+    `Atoms are ${[...Object.keys(atoms), "p"].join(" ")}, ${
+      Object.keys(namedAtoms).map((key) => `{name}${key}`).join(" ")
+    }. ${remedy}`,
+  );
+}
+
+function ownEntry<T>(
+  table: Readonly<Record<string, T>>,
+  key: string,
+): T | undefined {
+  return Object.hasOwn(table, key) ? table[key] : undefined;
+}
+
+const atoms: Readonly<Record<string, AccessFormatter>> = {
+  h: ({ remote }) => shown(remote.host),
+  l: () => "-",
+  u: ({ head }) => shownWord(basicUser(head)),
+  t: ({ startedAt }) => clock(startedAt),
+  r: ({ head }) => head === undefined ? "-" : shown(requestLine(head)),
+  s: ({ status }) => String(status),
+  m: ({ head }) => shown(head?.method),
+  U: ({ head }) => shown(head?.path),
+  q: ({ head }) => head === undefined ? "-" : escape(head.query),
+  H: ({ head }) => head === undefined ? "-" : protocol(head),
+  B: ({ contentSent }) => String(contentSent),
+  b: ({ contentSent }) => contentSent === 0 ? "-" : String(contentSent),
+  f: ({ head }) => shown(head?.fields.get("referer")),
+  a: ({ head }) => shown(head?.fields.get("user-agent")),
+  T: ({ elapsedMs }) => String(Math.floor(elapsedMs / 1000)),
+  M: ({ elapsedMs }) => String(Math.floor(elapsedMs)),
+  D: ({ elapsedMs }) => String(Math.round(elapsedMs * 1000)),
+  L: ({ elapsedMs }) => (elapsedMs / 1000).toFixed(6),
+};
+
+const namedAtoms: Readonly<Record<string, (name: string) => AccessFormatter>> =
+  {
+    i: requestField,
+    o: responseField,
+    e: environVariable,
+  };
+
+function requestField(name: string): AccessFormatter {
+  const lower = name.toLowerCase();
+  return ({ head }) => shown(head?.fields.get(lower));
+}
+
+function responseField(name: string): AccessFormatter {
+  const lower = name.toLowerCase();
+  return ({ responseFields }) => {
+    const values = responseFields
+      .filter(([name]) => name.toLowerCase() === lower)
+      .map(([, value]) => value);
+    return shown(values.join(", "));
+  };
+}
+
+// The environ itself is gone by now, and other kinds of application never had
+// one: these are the variables that the request alone determines.
+function environVariable(name: string): AccessFormatter {
+  if (name.startsWith("HTTP_")) {
+    return requestField(name.slice("HTTP_".length).replaceAll("_", "-"));
+  }
+  return ownEntry(environVariables, name) ?? (() => "-");
+}
+
+const environVariables: Readonly<Record<string, AccessFormatter>> = {
+  CONTENT_LENGTH: requestField("content-length"),
+  CONTENT_TYPE: requestField("content-type"),
+  PATH_INFO: ({ head }) => shown(head?.path),
+  QUERY_STRING: ({ head }) => shown(head?.query),
+  RAW_URI: ({ head }) => shown(head?.target),
+  REMOTE_ADDR: ({ remote }) => shown(remote.host),
+  REMOTE_PORT: ({ remote }) => String(remote.port),
+  REQUEST_METHOD: ({ head }) => shown(head?.method),
+  REQUEST_URI: ({ head }) => shown(head?.target),
+  SERVER_PROTOCOL: ({ head }) => head === undefined ? "-" : protocol(head),
+};
+
+function requestLine(head: RequestHead): string {
+  return `${head.method} ${head.target} ${protocol(head)}`;
+}
+
+function protocol({ version }: RequestHead): string {
+  return version === 11 ? "HTTP/1.1" : "HTTP/1.0";
+}
+
+/** RFC 7617 §2: what precedes the first colon of the decoded credentials. */
+function basicUser(head: RequestHead | undefined): string | undefined {
+  const value = head?.fields.get("authorization");
+  if (value === undefined || !/^basic /i.test(value)) return undefined;
+  try {
+    return atob(value.slice("basic ".length).trim()).split(":", 1)[0];
+  } catch {
+    return undefined;
+  }
+}
+
+/** A value as it stands between quotes; "-" when there is none. */
+function shown(value: string | undefined): string {
+  return value === undefined || value === "" ? "-" : escape(value);
+}
+
+/** A value that stands without quotes, so a space would begin the next one. */
+function shownWord(value: string | undefined): string {
+  return shown(value).replaceAll(" ", "\\x20");
+}
+
+function escape(value: string): string {
+  // Whatever is harmless, and that is nearly everything, is tested once.
+  if (!/[^\x20\x21\x23-\x5b\x5d-\x7e]/.test(value)) return value;
+  return escapeForLog(value).replaceAll('"', '\\"');
+}
+
+const months = [
+  "Jan",
+  "Feb",
+  "Mar",
+  "Apr",
+  "May",
+  "Jun",
+  "Jul",
+  "Aug",
+  "Sep",
+  "Oct",
+  "Nov",
+  "Dec",
+];
+let clockSecond = NaN;
+let clockText = "";
+
+/** `[22/Nov/2026:05:24:31 +0100]`, local time; spelled once a second. */
+function clock(time: number): string {
+  const second = Math.floor(time / 1000);
+  if (second !== clockSecond) {
+    clockSecond = second;
+    clockText = spellClock(new Date(second * 1000));
+  }
+  return clockText;
+}
+
+function spellClock(date: Date): string {
+  const day = `${pad(date.getDate())}/${
+    months[date.getMonth()]
+  }/${date.getFullYear()}`;
+  const time = `${pad(date.getHours())}:${pad(date.getMinutes())}:${
+    pad(date.getSeconds())
+  }`;
+  const east = -date.getTimezoneOffset();
+  const hours = pad(Math.floor(Math.abs(east) / 60));
+  const zone = `${east < 0 ? "-" : "+"}${hours}${pad(Math.abs(east) % 60)}`;
+  return `[${day}:${time} ${zone}]`;
+}
+
+function pad(value: number): string {
+  return String(value).padStart(2, "0");
+}
+
+/** One object a line, every value through the encoder of its type. */
+function formatJson(record: AccessRecord, pid: number): string {
+  const { head } = record;
+  return `{"time":"${new Date(record.startedAt).toISOString()}"` +
+    `,"remote":${jsonString(record.remote.host)}` +
+    `,"user":${jsonString(basicUser(head))}` +
+    `,"method":${jsonString(head?.method)}` +
+    `,"target":${jsonString(head?.target)}` +
+    `,"protocol":${jsonString(head && protocol(head))}` +
+    `,"status":${record.status}` +
+    `,"bytes":${record.contentSent}` +
+    `,"milliseconds":${record.elapsedMs.toFixed(3)}` +
+    `,"referer":${jsonString(head?.fields.get("referer"))}` +
+    `,"userAgent":${jsonString(head?.fields.get("user-agent"))}` +
+    `,"pid":${pid}}`;
+}
+
+// ASCII alone: U+0085 or U+2028 would end the line for some readers.
+function jsonString(value: string | undefined): string {
+  if (value === undefined) return "null";
+  if (!/[^\x20\x21\x23-\x5b\x5d-\x7e]/.test(value)) return `"${value}"`;
+  return JSON.stringify(value).replace(
+    /[^\x20-\x7e]/g,
+    (character) =>
+      `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}

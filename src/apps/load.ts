@@ -1,0 +1,210 @@
+/**
+ * Finds the application that the command line names: `FILE:NAME`, or `FILE`
+ * alone for the default export. Each kind of application is one variant of
+ * `LoadedApplication`; whoever joins the rooms turns a variant to a handler.
+ * An application's properties are never read to guess what it might be: a
+ * getter may answer anything and do anything.
+ *
+ * @module
+ */
+import { CommandError } from "../command_error.ts";
+import type { Host, ImportFailure, ModuleExports } from "../host.ts";
+import type { Application } from "../wsgi.ts";
+
+/** What the user says the application is; "auto" leaves it to us. */
+export type RequestedType = "auto" | "wsgi";
+
+/** An application and the interface that it speaks. */
+export type LoadedApplication = {
+  /** The interface. */
+  readonly kind: "wsgi";
+  /** The callable. */
+  readonly application: Application;
+};
+
+/** Where an application is to be found. */
+export interface ApplicationName {
+  /** The module's file, relative to the working directory or absolute. */
+  readonly path: string;
+  /** The export; undefined for the default export of a file named alone. */
+  readonly name: string | undefined;
+}
+
+const extensions = [".ts", ".mts", ".tsx", ".js", ".mjs", ".jsx", ".cjs"];
+
+/** Reads `FILE:NAME` or `FILE`. Throws `CommandError` on other shapes. */
+export function parseApplicationName(text: string): ApplicationName {
+  refuseOtherKinds(text);
+  // The colon of "C:\\app.ts" is followed by a path, never by a name alone.
+  const match = /^(.+):([^/\\.:]*)$/.exec(text);
+  const path = match?.[1] ?? text;
+  const name = match?.[2];
+  if (name === "") {
+    throw new CommandError(
+      2,
+      `No name after the colon in ${text}`,
+      `Write ${path}:app, or ${path} alone for the default export.`,
+    );
+  }
+  if (!extensions.some((extension) => path.endsWith(extension))) {
+    throw new CommandError(
+      2,
+      `${path} is not a JavaScript or TypeScript file`,
+      "Name one that ends in .js, .mjs, .ts, .mts or .tsx, as in app.ts:app.",
+    );
+  }
+  return { path, name };
+}
+
+function refuseOtherKinds(text: string): void {
+  const kind = /^fastcgi(\+unix)?:/.test(text)
+    ? "FastCGI applications"
+    : /\.py(:|$)/.test(text)
+    ? "Python applications"
+    : undefined;
+  if (kind === undefined) return;
+  throw new CommandError(
+    2,
+    `Cannot serve ${text}: ${kind} are not served yet`,
+    "Name a WSGI application in JavaScript or TypeScript, as in app.ts:app.",
+  );
+}
+
+/** Imports the module and takes the application out of it. Throws
+ * `CommandError` that says what is wrong, where, and how to fix it. */
+export async function loadApplication(
+  text: string,
+  type: RequestedType,
+  host: Host,
+): Promise<LoadedApplication> {
+  const name = parseApplicationName(text);
+  checkFile(name.path, host);
+  const outcome = await host.importModule(name.path);
+  if ("failure" in outcome) throw explain(name.path, outcome.failure);
+  return selectApplication(name, type, outcome.exports);
+}
+
+function checkFile(path: string, host: Host): void {
+  const kind = host.status(path)?.kind;
+  if (kind === "file") return;
+  throw kind === undefined
+    ? new CommandError(
+      1,
+      `No file ${path} in ${host.cwd()}`,
+      "Check the spelling, or start in the directory that holds it.",
+    )
+    : new CommandError(
+      1,
+      `${path} is not a file`,
+      "Name the module inside it.",
+    );
+}
+
+const failureMessages: Readonly<
+  Record<ImportFailure["reason"], (path: string) => [string, string]>
+> = {
+  typescript: (path) => [
+    `Cannot load ${path}: this runtime does not read it as TypeScript`,
+    "Use Node 22.18 or later, Deno or Bun, or compile it to JavaScript first.",
+  ],
+  syntax: (path) => [
+    `Cannot load ${path}: it, or a module it imports, does not parse or link`,
+    "Correct the line that is shown and start again.",
+  ],
+  missing: (path) => [
+    `Cannot load ${path}: a module that it imports is missing`,
+    "Install what is missing, or correct the import.",
+  ],
+  threw: (path) => [
+    `Cannot load ${path}: it threw while it was imported`,
+    "Correct what threw and start again.",
+  ],
+};
+
+function explain(path: string, failure: ImportFailure): CommandError {
+  const [message, remedy] = failureMessages[failure.reason](path);
+  return new CommandError(1, message, remedy, failure.account);
+}
+
+/** Takes the named export, or the default one, out of a module. */
+export function selectApplication(
+  { path, name }: ApplicationName,
+  type: RequestedType,
+  exports: ModuleExports,
+): LoadedApplication {
+  const where = name === undefined ? path : `${path}:${name}`;
+  const value = findExport(path, name, exports);
+  if (type === "auto" && name === undefined) throw undecided(path, exports);
+  if (typeof value !== "function") {
+    throw new CommandError(
+      1,
+      `${where} is ${describe(value)}, not a WSGI application`,
+      "Export a function (environ, startResponse) => body. " +
+        "Fetch handlers are not served yet.",
+    );
+  }
+  if (type === "auto") checkParameters(where, value.length);
+  return { kind: "wsgi", application: value as Application };
+}
+
+function findExport(
+  path: string,
+  name: string | undefined,
+  exports: ModuleExports,
+): unknown {
+  const key = name ?? "default";
+  if (Object.hasOwn(exports, key)) return exports[key];
+  const what = name === undefined ? "no default export" : `no export "${name}"`;
+  throw new CommandError(
+    1,
+    `${path} has ${what}; it exports ${list(Object.keys(exports))}`,
+    suggest(path, exports),
+  );
+}
+
+function list(names: readonly string[]): string {
+  return names.length === 0 ? "nothing" : names.join(", ");
+}
+
+function suggest(path: string, exports: ModuleExports): string {
+  const name = callables(exports)[0];
+  return name === undefined
+    ? "Export the application: " +
+      "export const app = (environ, startResponse) => ..."
+    : `Try ${path}:${name}.`;
+}
+
+function callables(exports: ModuleExports): string[] {
+  return Object.keys(exports)
+    .filter((name) => typeof exports[name] === "function");
+}
+
+function undecided(path: string, exports: ModuleExports): CommandError {
+  const named = callables(exports).find((name) => name !== "default");
+  const example = named === undefined ? "" : `, or name ${path}:${named}`;
+  return new CommandError(
+    1,
+    `Cannot tell what the default export of ${path} is`,
+    `If it is a WSGI application, add --type wsgi${example}. ` +
+      "Fetch handlers are not served yet.",
+  );
+}
+
+// A default or a rest parameter does not count, which is why --type decides.
+function checkParameters(where: string, count: number): void {
+  if (count === 2) return;
+  throw new CommandError(
+    1,
+    `${where} takes ${count} parameter${count === 1 ? "" : "s"}; ` +
+      "a WSGI application takes two (environ, startResponse)",
+    "If it is one nonetheless, add --type wsgi. " +
+      "Fetch handlers are not served yet.",
+  );
+}
+
+function describe(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  if (value === undefined) return "undefined";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}

@@ -1,0 +1,31 @@
+/**
+ * A mistake that the user can mend, told with its remedy.
+ *
+ * @module
+ */
+
+/** Ends the program with a message and an exit code, without a stack. */
+export class CommandError extends Error {
+  /** "CommandError". */
+  override readonly name = "CommandError";
+  /** 2 when the command line is wrong, 1 when what it names is. */
+  readonly exitCode: 1 | 2;
+  /** How to fix it: whole sentences; lines are kept. */
+  readonly remedy: string;
+  /** What the runtime or the application said of it; may have several lines. */
+  readonly detail: string | undefined;
+
+  /** `message` says what is wrong and where, in sentence case with no full
+   * stop. */
+  constructor(
+    exitCode: 1 | 2,
+    message: string,
+    remedy: string,
+    detail?: string,
+  ) {
+    super(message);
+    this.exitCode = exitCode;
+    this.remedy = remedy;
+    this.detail = detail;
+  }
+}

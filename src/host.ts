@@ -1,0 +1,95 @@
+/**
+ * What the command line asks of the process that it runs in. Types alone:
+ * `adapters/process_host.ts` implements them, tests implement them over arrays.
+ *
+ * @module
+ */
+
+/** A standard stream that is written to. */
+export type Output = "stdout" | "stderr";
+
+/** The signals that the command line answers. */
+export type Signal = "SIGINT" | "SIGTERM";
+
+/** A file that is only ever appended to. */
+export interface AppendFile {
+  /** Appends all of `text` as UTF-8 before it returns. */
+  write(text: string): void;
+  /** Idempotent. */
+  close(): void;
+}
+
+/** What stands at a path. */
+export interface PathStatus {
+  /** What kind of thing. */
+  readonly kind: "file" | "directory" | "socket" | "other";
+  /** Tells this thing from another that takes its path later. */
+  readonly identity: string;
+}
+
+/** Who listens on a port, as far as the system tells. */
+export interface PortHolder {
+  /** Its process. */
+  readonly pid: number;
+  /** The name of its program. */
+  readonly name: string;
+}
+
+/** What a module exports. */
+export type ModuleExports = Readonly<Record<string, unknown>>;
+
+/** Why a module could not be imported. */
+export interface ImportFailure {
+  /** What failed: the runtime reads no TypeScript, a module does not parse or
+   * link, a module that is imported is missing, or the code threw. */
+  readonly reason: "typescript" | "syntax" | "missing" | "threw";
+  /** The runtime's own account, with file and line where it tells them; may
+   * have several lines. */
+  readonly account: string;
+}
+
+/** What came of an import. */
+export type ImportOutcome =
+  | { readonly exports: ModuleExports }
+  | { readonly failure: ImportFailure };
+
+/** A process, as the command line sees it. Paths may be relative. */
+export interface Host {
+  /** Who runs us, as in "Node" and "20.20.2". */
+  readonly runtime: { readonly name: string; readonly version: string };
+  /** The arguments after the program's own name. */
+  readonly args: readonly string[];
+  /** The environment. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Our process. */
+  readonly pid: number;
+  /** The working directory. */
+  cwd(): string;
+  /** Whether a person reads the stream. */
+  isTerminal(output: Output): boolean;
+  /** Writes all of `text` as UTF-8 before it returns, whatever the stream is;
+   * drops it once the reader has left. */
+  write(output: Output, text: string): void;
+  /** Opens a file for appending, and makes it if need be. Throws the runtime's
+   * error with its `code`. */
+  openAppend(path: string): AppendFile;
+  /** What stands there; undefined when nothing does. */
+  status(path: string): PathStatus | undefined;
+  /** Removes a file or a socket; does nothing when there is none. */
+  remove(path: string): void;
+  /** Imports the module at a path. Never rejects. */
+  importModule(path: string): Promise<ImportOutcome>;
+  /** Whether somebody listens on the Unix-domain socket at a path. */
+  answers(path: string): Promise<boolean>;
+  /** Who listens on a TCP port; undefined when nobody does, or when the system
+   * does not tell. */
+  portHolder(port: number): PortHolder | undefined;
+  /** Calls the handler at each such signal from now on. The returned function
+   * ends that. */
+  onSignal(signal: Signal, handler: () => void): () => void;
+  /** Calls the handler once, before the process ends by itself or by `exit()`;
+   * it must be synchronous. The returned function ends that. */
+  onExit(handler: () => void): () => void;
+  /** Ends the process. */
+  exit(code: number): never;
+}
