@@ -10,7 +10,7 @@ import { dirname, join, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { buildPackage } from "../scripts/build.mjs";
+import { buildOrExit } from "../scripts/build.mjs";
 import { checkAnswers } from "./answer.mjs";
 import { contenders } from "./contenders.mjs";
 import { machine, save, sumUp, table } from "./report.mjs";
@@ -42,7 +42,7 @@ process.once("SIGTERM", () => process.exit(143));
 const scratch = await mkdtemp(join(tmpdir(), "headgate-bench-"));
 process.on("exit", () => spawnSync("rm", ["-rf", scratch]));
 let faults = 0;
-if (options.build) await buildPackage();
+if (options.build) await buildOrExit();
 await main();
 
 async function main() {

@@ -51,8 +51,7 @@ export const bundling = {
   define: { "import.meta.main": "false" },
 };
 
-/** Builds the package into `dist/`. */
-export async function buildPackage() {
+async function buildPackage() {
   const made = join(root, "build", `dist-${process.pid}`);
   await mkdir(made, { recursive: true });
   try {
@@ -161,13 +160,18 @@ async function removeEmpty(directory) {
   }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+/** Builds, and exits with 1 when that fails. */
+export async function buildOrExit() {
   try {
     await buildPackage();
   } catch (error) {
-    // esbuild has already shown what it found.
+    // What esbuild finds wrong with the sources it has shown already.
     if (error.errors === undefined) console.error(error.message);
     console.error("The build failed; dist/ is as it was.");
-    process.exitCode = 1;
+    process.exit(1);
   }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  await buildOrExit();
 }

@@ -17,7 +17,7 @@ import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
-import { buildPackage, bundling } from "./build.mjs";
+import { buildOrExit, bundling } from "./build.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const reports = join(root, "build", "reports");
@@ -97,15 +97,6 @@ async function testFiles() {
     .sort();
 }
 
-async function buildOrExit() {
-  try {
-    await buildPackage();
-  } catch (error) {
-    console.error(`The build failed: ${error.message}`);
-    process.exit(1);
-  }
-}
-
 /** Bundles the test files for Node and returns where they went. */
 async function bundleTests(files) {
   const outdir = join(root, "build", "tests");
@@ -125,7 +116,7 @@ async function bundleTests(files) {
 
 /** Runs the suite on one runtime and counts. */
 async function run(runtime) {
-  console.log(`\n== ${runtime}: ${files.length} test files\n`);
+  console.log(`\n== ${runtime}, test files: ${files.length}\n`);
   await mkdir(reports, { recursive: true });
   const report = join(reports, `${runtime}.xml`);
   await rm(report, { force: true });
