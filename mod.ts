@@ -1,0 +1,53 @@
+/**
+ * Headgate: an HTTP gateway and WSGI server for Deno, Bun and Node.
+ *
+ * ```ts ignore
+ * import { serve } from "@headgate/headgate";
+ *
+ * const server = await serve((environ, startResponse) => {
+ *   startResponse("200 OK", [["Content-Type", "text/plain"]]);
+ *   return [new TextEncoder().encode(`Hello from ${environ.PATH_INFO}\n`)];
+ * }, { port: 8000 });
+ * await server.finished;
+ * ```
+ *
+ * Run as a program, this module is the command line: `deno run -A mod.ts`.
+ * The core needs no runtime at all: {@linkcode createGateway} serves whatever
+ * hands it a {@linkcode ByteStream}.
+ *
+ * @module
+ */
+import { detectTransport } from "./adapters/detect.ts";
+import { wsgi, type WsgiOptions } from "./src/apps/wsgi.ts";
+import { serveHandler, type ServeOptions, type Server } from "./src/serve.ts";
+import type { Application } from "./src/wsgi.ts";
+
+export * from "./src/stream.ts";
+export * from "./src/exchange.ts";
+export * from "./src/wsgi.ts";
+export * from "./src/errors.ts";
+export { defaultLimits, type Limits } from "./src/limits.ts";
+export { type Logger, silentLogger } from "./src/logger.ts";
+export { Wire } from "./src/wire.ts";
+export {
+  createGateway,
+  type Gateway,
+  type GatewayOptions,
+} from "./src/gateway.ts";
+export { serveHandler, type ServeOptions, type Server } from "./src/serve.ts";
+export { type AccessFormatter, compileAccessFormat } from "./src/access_log.ts";
+export { createEnviron, type EnvironOptions } from "./src/environ.ts";
+export { wsgi, type WsgiOptions } from "./src/apps/wsgi.ts";
+export { lint } from "./src/apps/lint.ts";
+export { detectTransport } from "./adapters/detect.ts";
+export { version } from "./src/version.ts";
+
+/** Serves a WSGI application on the runtime that this runs on. */
+export async function serve(
+  app: Application,
+  options: ServeOptions & WsgiOptions = {},
+): Promise<Server> {
+  return serveHandler(await detectTransport(), wsgi(app, options), options);
+}
+
+if (import.meta.main) await import("./src/bin.ts");

@@ -1,0 +1,581 @@
+/**
+ * One connection from its first byte to its last: head, content, handler,
+ * response, and again (RFC 9112 §9). The only room that holds both doors, the
+ * ByteStream below and the Handler above.
+ *
+ * The loop awaits only when something is not at hand, so requests that came in
+ * one piece leave in one piece. Its clock is the gateway's: `tick` finds out
+ * what has taken too long.
+ */
+import { type Content, openContent } from "./body.ts";
+import { ApplicationError, HttpError, StreamError } from "./errors.ts";
+import type {
+  AccessRecord,
+  Exchange,
+  Handler,
+  HttpVersion,
+  RequestHead,
+} from "./exchange.ts";
+import { CR, LF } from "./http/bytes.ts";
+import { firstLine, type ParsedHead, parseRequestHead } from "./http/head.ts";
+import { reasonPhrase } from "./http/status.ts";
+import type { Limits } from "./limits.ts";
+import { escapeForLog, type Logger } from "./logger.ts";
+import { type Terms, WireResponse } from "./response.ts";
+import type { Address, ByteStream } from "./stream.ts";
+import { Wire } from "./wire.ts";
+
+/** What the connections of a gateway share. */
+export interface Gate {
+  readonly handler: Handler;
+  readonly limits: Limits;
+  readonly log: Logger;
+  readonly access: ((record: AccessRecord) => void) | undefined;
+  /** Seconds on a steady clock, coarse: as of the last tick. */
+  readonly now: number;
+  /** How far `now` may lag behind, in seconds. */
+  readonly lag: number;
+  /** True once the gateway has been told to shut down. */
+  readonly draining: boolean;
+}
+
+/** Waiting for the first byte of a request. */
+const IDLE = 0;
+/** A head has begun. */
+const HEAD = 1;
+/** An application has the request. */
+const BUSY = 2;
+/** We have said our last, and wait for the peer to have read it. */
+const LINGER = 3;
+
+/** Pipelined answers are sent and others are let in after so much output. */
+const FAIR_OUTPUT = 49_152;
+/** A head that grows without a line end is looked at again after so much. */
+const HEAD_STEP = 1024;
+
+/** One accepted connection. */
+export class Connection {
+  readonly #gate: Gate;
+  readonly #stream: ByteStream;
+  readonly #wire: Wire;
+  #phase = IDLE;
+  /** On the gate's clock; when the phase has lasted too long. */
+  #deadline: number;
+  #idleSince: number;
+  #exchange: WireExchange | undefined;
+  #requests = 0;
+  #emptyLineSkipped = false;
+  /** How much of an unfinished head has been looked at. */
+  #examined = 0;
+  // What tick saw last time, to tell slow from stalled.
+  #writesSeen = -1;
+  #stalledSince = 0;
+  #waitsSeen = -1;
+  #waitingSince = 0;
+
+  constructor(gate: Gate, stream: ByteStream) {
+    this.#gate = gate;
+    this.#stream = stream;
+    this.#wire = new Wire(stream);
+    this.#idleSince = gate.now;
+    this.#deadline = this.#after(gate.limits.idleSeconds);
+  }
+
+  /** Serves until either side has had enough. Never rejects. */
+  async run(): Promise<void> {
+    try {
+      await this.#serve();
+      await this.#linger();
+    } catch (error) {
+      if (error instanceof StreamError) {
+        this.#gate.log.debug(`${this.#peer()}: ${error.message}`);
+      } else {
+        this.#gate.log.error(`${this.#peer()}: ${stackOf(error)}`);
+      }
+    } finally {
+      this.#wire.discard();
+      this.#stream.close();
+      this.#gate.log.debug(
+        `${this.#peer()}: closed after ${this.#requests} request(s)`,
+      );
+    }
+  }
+
+  /** Request after request, until the connection cannot serve another. */
+  async #serve(): Promise<void> {
+    const wire = this.#wire;
+    for (;;) {
+      let head: ParsedHead | undefined;
+      try {
+        while ((head = this.#nextHead()) === undefined) {
+          const more = wire.fill();
+          const arrived = more instanceof Promise ? await more : more;
+          if (this.#phase === LINGER) return;
+          if (!arrived) {
+            if (this.#phase === HEAD) {
+              throw new HttpError(400, "Head ended too early");
+            }
+            return;
+          }
+        }
+      } catch (error) {
+        if (!(error instanceof HttpError)) throw error;
+        return this.#refuse(error, undefined);
+      }
+      const persists = this.#answer(head);
+      if (!(persists instanceof Promise ? await persists : persists)) return;
+      this.#exchange = undefined;
+      if (wire.buffered >= FAIR_OUTPUT) {
+        const drained = wire.drained();
+        if (drained !== undefined) await drained;
+        await nextTurn();
+      }
+    }
+  }
+
+  /** The next head off the buffer; undefined while it is not whole. */
+  #nextHead(): ParsedHead | undefined {
+    const wire = this.#wire;
+    const { limits } = this.#gate;
+    if (this.#phase !== HEAD && !this.#begin()) return undefined;
+    const size = wire.end - wire.start;
+    if (
+      this.#examined > 0 && !wire.lineArrived &&
+      size - this.#examined < HEAD_STEP
+    ) return undefined;
+    this.#examined = size;
+    const head = parseRequestHead(wire.buffer, wire.start, wire.end, limits);
+    if (head === undefined) return undefined;
+    if (head.contentLength > limits.content) {
+      throw new HttpError(413, "Content too large", String(head.contentLength));
+    }
+    wire.start = head.end;
+    return head;
+  }
+
+  /** Looks for the first byte of a request; false while it has not come. */
+  #begin(): boolean {
+    const wire = this.#wire;
+    if (wire.buffer[wire.start] === CR && wire.start < wire.end) {
+      // RFC 9112 §2.2: one empty line before a request is overlooked. What does
+      // not look like that is left for the parser to refuse.
+      if (wire.end - wire.start === 1) return false;
+      if (wire.buffer[wire.start + 1] === LF && !this.#emptyLineSkipped) {
+        wire.consume(2);
+        this.#emptyLineSkipped = true;
+      }
+    }
+    if (wire.start === wire.end) {
+      if (this.#phase === BUSY) this.#enterIdle();
+      return false;
+    }
+    this.#enterHead();
+    return true;
+  }
+
+  #enterHead(): void {
+    this.#phase = HEAD;
+    this.#deadline = this.#after(this.#gate.limits.headSeconds);
+    this.#examined = 0;
+    this.#emptyLineSkipped = false;
+  }
+
+  #enterIdle(): void {
+    this.#phase = IDLE;
+    this.#idleSince = this.#gate.now;
+    this.#deadline = this.#after(this.#gate.limits.idleSeconds);
+  }
+
+  #after(seconds: number): number {
+    return this.#gate.now + this.#gate.lag + seconds;
+  }
+
+  /** Has the handler answer; true when the connection can serve another. */
+  #answer(head: ParsedHead): boolean | Promise<boolean> {
+    this.#phase = BUSY;
+    this.#deadline = Infinity;
+    this.#requests++;
+    const exchange = new WireExchange(
+      this.#gate,
+      this.#stream,
+      this.#wire,
+      head,
+    );
+    this.#exchange = exchange;
+    let pending: void | Promise<void>;
+    try {
+      pending = this.#gate.handler(exchange);
+    } catch (error) {
+      return this.#fail(exchange, error);
+    }
+    if (pending instanceof Promise) return this.#settle(exchange, pending);
+    return this.#finish(exchange);
+  }
+
+  /** Waits for a handler, without holding output and with an eye on the peer. */
+  async #settle(
+    exchange: WireExchange,
+    pending: Promise<void>,
+  ): Promise<boolean> {
+    this.#stream.onGone = exchange.peerGone;
+    try {
+      const flushed = this.#wire.flush();
+      // Its failure will show at the next write.
+      if (flushed !== undefined) flushed.catch(exchange.peerGone);
+    } catch {
+      exchange.peerGone();
+    }
+    try {
+      await pending;
+    } catch (error) {
+      return this.#fail(exchange, error);
+    } finally {
+      this.#stream.onGone = null;
+    }
+    return this.#finish(exchange);
+  }
+
+  /** The handler has settled; what is left of its request must go, too. */
+  #finish(exchange: WireExchange): boolean | Promise<boolean> {
+    if (this.#phase === LINGER) return false;
+    const { response, content } = exchange;
+    if (!response.ended) {
+      return this.#fail(
+        exchange,
+        new ApplicationError("The handler settled without a whole response"),
+      );
+    }
+    this.#record(exchange, exchange.gone ? 499 : response.status);
+    if (!response.persists) return false;
+    return content.finished ? true : this.#drain(content);
+  }
+
+  /** Reads content that nobody wanted, as long as that is cheaper than a new
+   * connection. */
+  async #drain(content: Content): Promise<boolean> {
+    let budget = this.#gate.limits.drain;
+    try {
+      for (;;) {
+        const pending = content.read();
+        const piece = pending instanceof Promise ? await pending : pending;
+        if (piece === null) return true;
+        budget -= piece.length;
+        if (budget < 0) return false;
+      }
+    } catch (error) {
+      if (!(error instanceof HttpError)) throw error;
+      this.#gate.log.debug(`${this.#peer()}: ${describe(error)}`);
+      return false;
+    }
+  }
+
+  /** A handler threw, or broke its contract. */
+  #fail(exchange: WireExchange, error: unknown): boolean | Promise<boolean> {
+    if (this.#phase === LINGER) return false;
+    const { head, response } = exchange;
+    if (error instanceof StreamError) {
+      exchange.peerGone();
+      this.#record(exchange, 499);
+      throw error;
+    }
+    const refusal = error instanceof HttpError ? error : undefined;
+    if (refusal === undefined) {
+      this.#gate.log.error(
+        `${head.method} ${escapeForLog(head.target)}: ${stackOf(error)}`,
+      );
+    }
+    if (!response.committed) {
+      if (refusal !== undefined) {
+        this.#refuse(refusal, exchange);
+        return false;
+      }
+      const replacement = exchange.replaceResponse();
+      sayStatus(replacement, 500, undefined);
+      return this.#finish(exchange);
+    }
+    if (refusal !== undefined) {
+      this.#gate.log.debug(`${this.#peer()}: ${describe(refusal)}`);
+    }
+    // The peer must see that the response is not whole. Where its length or its
+    // last chunk would have told the end, ending early is enough.
+    this.#record(exchange, response.status);
+    if (response.endsWithConnection) this.#stream.reset();
+    return false;
+  }
+
+  /** Answers what the peer did wrong; the connection ends after it. */
+  #refuse(error: HttpError, exchange: WireExchange | undefined): void {
+    const { log } = this.#gate;
+    const line = exchange === undefined
+      ? firstLine(this.#wire.buffer, this.#wire.start, this.#wire.end)
+      : `${exchange.head.method} ${exchange.head.target}`;
+    log.debug(
+      `${this.#peer()}: refused "${escapeForLog(line)}": ${error.status} ${
+        describe(error)
+      }`,
+    );
+    const terms = exchange ?? refusalTerms;
+    const response = new WireResponse(this.#wire, terms, withoutContent);
+    sayStatus(response, error.status, error.message, true);
+    this.#recordResponse(exchange, response, error.status);
+  }
+
+  /** Ends our direction, and gives the peer time to read what we said: closing
+   * with unread input makes the system throw our last words away. */
+  async #linger(): Promise<void> {
+    const wire = this.#wire;
+    this.#phase = LINGER;
+    this.#deadline = Infinity;
+    const drained = wire.drained();
+    if (drained !== undefined) await drained;
+    this.#stream.closeWrite();
+    this.#deadline = this.#after(this.#gate.limits.lingerSeconds);
+    for (;;) {
+      wire.consume(wire.end - wire.start);
+      const more = wire.fill();
+      if (!(more instanceof Promise ? await more : more)) return;
+    }
+  }
+
+  /** Called about once a second: ends what has lasted too long. */
+  tick(): void {
+    const { now, limits } = this.#gate;
+    const wire = this.#wire;
+    if (wire.stalled) {
+      if (wire.writes !== this.#writesSeen) {
+        this.#writesSeen = wire.writes;
+        this.#stalledSince = now;
+      } else if (now - this.#stalledSince >= limits.sendSeconds) {
+        this.#gate.log.debug(`${this.#peer()}: does not take its response`);
+        return this.#stream.reset();
+      }
+    }
+    const content = this.#exchange?.content;
+    if (content !== undefined && content.awaiting) {
+      if (content.waits !== this.#waitsSeen) {
+        this.#waitsSeen = content.waits;
+        this.#waitingSince = now;
+      } else if (now - this.#waitingSince >= limits.bodySeconds) {
+        return this.#contentTooSlow(this.#exchange!);
+      }
+    }
+    if (now >= this.#deadline) this.#expire();
+  }
+
+  #expire(): void {
+    if (this.#phase === HEAD) {
+      // The loop waits for input, so nobody else is writing.
+      this.#refuse(new HttpError(408, "Head too slow"), undefined);
+      this.#lastWords();
+    } else {
+      this.#stream.close();
+    }
+  }
+
+  #contentTooSlow(exchange: WireExchange): void {
+    const error = new HttpError(408, "Content too slow");
+    exchange.content.fail(error);
+    if (exchange.response.committed) return this.#stream.reset();
+    exchange.response.abandon();
+    this.#refuse(error, exchange);
+    this.#lastWords();
+  }
+
+  /** Ends our direction on behalf of a loop that is waiting. It wakes up when
+   * the peer has closed, or when `tick` closes for it. */
+  #lastWords(): void {
+    this.#phase = LINGER;
+    this.#deadline = this.#after(this.#gate.limits.lingerSeconds);
+    try {
+      const flushed = this.#wire.drained();
+      if (flushed === undefined) this.#stream.closeWrite();
+      else {flushed.then(() =>
+          this.#stream.closeWrite(), () =>
+          this.#stream.close());}
+    } catch {
+      this.#stream.close();
+    }
+  }
+
+  /** During a shutdown: closes when no request has begun for `seconds`. A
+   * request that is on its way to us is then unlikely. */
+  closeIfIdleFor(seconds: number): void {
+    if (this.#phase === IDLE && this.#gate.now - this.#idleSince >= seconds) {
+      this.#stream.closeWrite();
+      this.#stream.close();
+    }
+  }
+
+  /** Ends it now, whole or not. */
+  abort(): void {
+    if (this.#phase === BUSY) {
+      this.#gate.log.warn(
+        `${this.#peer()}: cut off while serving ${
+          this.#exchange!.head.method
+        } ${escapeForLog(this.#exchange!.head.target)}`,
+      );
+    }
+    this.#exchange?.peerGone();
+    this.#stream.reset();
+  }
+
+  #peer(): string {
+    const { host, port } = this.#stream.remote;
+    return port === 0 ? host || "unix" : `${host}:${port}`;
+  }
+
+  #record(exchange: WireExchange, status: number): void {
+    if (this.#gate.access !== undefined) {
+      this.#recordResponse(exchange, exchange.response, status);
+    }
+  }
+
+  #recordResponse(
+    exchange: WireExchange | undefined,
+    response: WireResponse,
+    status: number,
+  ): void {
+    const { access } = this.#gate;
+    if (access === undefined) return;
+    const startedAt = exchange?.startedAt ?? Date.now();
+    const elapsedMs = exchange === undefined
+      ? 0
+      : performance.now() - exchange.startedMs;
+    access({
+      head: exchange?.head,
+      remote: this.#stream.remote,
+      status,
+      responseFields: response.fields,
+      contentSent: response.contentSent,
+      startedAt,
+      elapsedMs,
+    });
+  }
+}
+
+/** One request and its response, over the wire. */
+class WireExchange implements Exchange, Terms {
+  readonly head: RequestHead;
+  readonly content: Content;
+  response: WireResponse;
+  /** True once the peer is known to have left, or ended its direction. */
+  gone = false;
+  /** Milliseconds since the epoch, and on the steady clock; 0 without a log. */
+  readonly startedAt: number;
+  readonly startedMs: number;
+  readonly #gate: Gate;
+  readonly #stream: ByteStream;
+  readonly #wire: Wire;
+  #abort: AbortController | undefined;
+
+  constructor(gate: Gate, stream: ByteStream, wire: Wire, head: ParsedHead) {
+    this.#gate = gate;
+    this.#stream = stream;
+    this.#wire = wire;
+    this.head = head;
+    this.content = openContent(wire, head, gate.limits);
+    this.response = new WireResponse(wire, this, this.content);
+    const timed = gate.access !== undefined;
+    this.startedAt = timed ? Date.now() : 0;
+    this.startedMs = timed ? performance.now() : 0;
+  }
+
+  get body(): Content {
+    return this.content;
+  }
+
+  get remote(): Address {
+    return this.#stream.remote;
+  }
+
+  get local(): Address {
+    return this.#stream.local;
+  }
+
+  get scheme(): "http" | "https" {
+    return this.#stream.encrypted ? "https" : "http";
+  }
+
+  get version(): HttpVersion {
+    return this.head.version;
+  }
+
+  get toHead(): boolean {
+    return this.head.method === "HEAD";
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController();
+    if (this.gone) this.#abort.abort(new StreamError("The peer has left"));
+    return this.#abort.signal;
+  }
+
+  readonly peerGone = (): void => {
+    this.gone = true;
+    this.#abort?.abort(new StreamError("The peer has left"));
+  };
+
+  mayPersist(): boolean {
+    return this.head.keepAlive && !this.#gate.draining &&
+      !this.content.withheld &&
+      this.content.outstanding <= this.#gate.limits.drain;
+  }
+
+  /** A response in place of one that has not been sent. */
+  replaceResponse(): WireResponse {
+    this.response.abandon();
+    return this.response = new WireResponse(this.#wire, this, this.content);
+  }
+}
+
+/** How a refusal is framed when there is no request to go by. */
+const refusalTerms: Terms = {
+  version: 11,
+  toHead: false,
+  mayPersist: () => false,
+};
+const withoutContent = { withoutContinue() {} };
+
+/** Writes a whole response of ours. */
+function sayStatus(
+  response: WireResponse,
+  status: number,
+  message: string | undefined,
+  close = false,
+): void {
+  const line = `${status} ${reasonPhrase(status)}\n`;
+  const content = new TextEncoder().encode(
+    message === undefined ? line : `${line}${message}\n`,
+  );
+  const fields: [string, string][] = [[
+    "Content-Type",
+    "text/plain; charset=utf-8",
+  ]];
+  if (close) fields.push(["Connection", "close"]);
+  response.start(status, reasonPhrase(status), fields, content.length);
+  // The head is small and so is this, so it is copied; but where the wire has
+  // failed already, the loop learns of it from its next read.
+  response.write(content)?.catch(() => {});
+  response.end();
+}
+
+function describe(error: HttpError): string {
+  return error.detail === undefined
+    ? error.message
+    : `${error.message}: "${escapeForLog(error.detail)}"`;
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? error.stack ?? String(error) : String(error);
+}
+
+/** Lets everything else that is ready have its turn. */
+function nextTurn(): Promise<void> {
+  const { setImmediate } = globalThis as {
+    setImmediate?: (run: () => void) => void;
+  };
+  return new Promise((resolve) => {
+    if (setImmediate === undefined) setTimeout(resolve, 0);
+    else setImmediate(resolve);
+  });
+}

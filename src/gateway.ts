@@ -1,0 +1,148 @@
+/**
+ * The gateway: takes accepted connections, counts them, keeps their clock, and
+ * shuts down without losing a request. It needs no runtime: whatever hands it a
+ * {@linkcode ByteStream} is served.
+ *
+ * @module
+ */
+import { Connection, type Gate } from "./connection.ts";
+import type { AccessRecord, Handler } from "./exchange.ts";
+import { defaultLimits, type Limits } from "./limits.ts";
+import { type Logger, silentLogger } from "./logger.ts";
+import type { ByteStream } from "./stream.ts";
+
+/** What a gateway may be told. */
+export interface GatewayOptions {
+  /** Bounds that differ from the default. */
+  readonly limits?: Partial<Limits>;
+  /** Where log lines go; nowhere by default. */
+  readonly log?: Logger;
+  /** Called once per finished exchange, refused ones included. */
+  readonly access?: ((record: AccessRecord) => void) | undefined;
+}
+
+/** Serves connections with one handler. */
+export interface Gateway {
+  /** Serves a connection until it ends. */
+  accept(stream: ByteStream): void;
+  /** How many connections are open. */
+  readonly connections: number;
+  /** Lets running requests end, closes connections as they become idle, cuts
+   * what is left after `graceSeconds`, and resolves when none is open. A
+   * connection that is accepted meanwhile gets one answer. May be called
+   * again, to hurry. */
+  shutdown(graceSeconds: number): Promise<void>;
+}
+
+/** How often deadlines are looked at, unless one is shorter. */
+const TICK_SECONDS = 1;
+/** How often while shutting down. */
+const DRAIN_TICK_SECONDS = 0.05;
+/** While shutting down, a connection idle for so long is closed. One that has
+ * just been answered, or accepted, may have a request on its way. */
+const QUIET_SECONDS = 0.3;
+
+/** Makes a gateway whose connections `handler` answers. */
+export function createGateway(
+  handler: Handler,
+  options: GatewayOptions = {},
+): Gateway {
+  return new LiveGateway(handler, options);
+}
+
+class LiveGateway implements Gateway, Gate {
+  readonly handler: Handler;
+  readonly limits: Limits;
+  readonly log: Logger;
+  readonly access: ((record: AccessRecord) => void) | undefined;
+  readonly lag: number;
+  now = performance.now() / 1000;
+  draining = false;
+  readonly #connections = new Set<Connection>();
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #cutAt = Infinity;
+  #drained: Promise<void> | undefined;
+  #resolveDrained: (() => void) | undefined;
+
+  constructor(handler: Handler, options: GatewayOptions) {
+    this.handler = handler;
+    this.limits = Object.freeze({ ...defaultLimits, ...options.limits });
+    this.log = options.log ?? silentLogger;
+    this.access = options.access;
+    const {
+      headSeconds,
+      bodySeconds,
+      idleSeconds,
+      sendSeconds,
+      lingerSeconds,
+    } = this.limits;
+    const shortest = Math.min(
+      headSeconds,
+      bodySeconds,
+      idleSeconds,
+      sendSeconds,
+      lingerSeconds,
+    );
+    this.lag = Math.min(TICK_SECONDS, Math.max(0.01, shortest / 4));
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  accept(stream: ByteStream): void {
+    if (this.#timer === undefined) {
+      this.now = performance.now() / 1000;
+      this.#setTimer(this.draining ? DRAIN_TICK_SECONDS : this.lag);
+    }
+    const connection = new Connection(this, stream);
+    this.#connections.add(connection);
+    connection.run().then(() => this.#leave(connection));
+  }
+
+  #leave(connection: Connection): void {
+    this.#connections.delete(connection);
+    if (this.#connections.size === 0) this.#rest();
+  }
+
+  shutdown(graceSeconds: number): Promise<void> {
+    this.draining = true;
+    this.now = performance.now() / 1000;
+    this.#cutAt = Math.min(this.#cutAt, this.now + graceSeconds);
+    this.#drained ??= new Promise((resolve) => this.#resolveDrained = resolve);
+    if (this.#connections.size === 0) {
+      this.#rest();
+    } else {
+      this.#setTimer(DRAIN_TICK_SECONDS);
+      this.#tick();
+    }
+    return this.#drained;
+  }
+
+  /** With no connection there is nothing to time, and nothing that should keep
+   * a process alive. */
+  #rest(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#resolveDrained?.();
+  }
+
+  #setTimer(seconds: number): void {
+    clearInterval(this.#timer);
+    this.#timer = setInterval(() => this.#tick(), seconds * 1000);
+  }
+
+  #tick(): void {
+    this.now = performance.now() / 1000;
+    for (const connection of this.#connections) {
+      if (this.now >= this.#cutAt) {
+        // Its handler may never settle; nobody waits for it any longer.
+        connection.abort();
+        this.#leave(connection);
+      } else {
+        if (this.draining) connection.closeIfIdleFor(QUIET_SECONDS);
+        connection.tick();
+      }
+    }
+  }
+}

@@ -1,0 +1,297 @@
+/**
+ * The field section: RFC 9112 §5, read in place. Field names are interned, so
+ * that a name costs its spelling once and not once a request; values stay
+ * offsets into one decoded text until someone asks for them.
+ * Pure: nothing here reads or writes.
+ */
+import { HttpError } from "../errors.ts";
+import type { FieldName, Fields } from "../exchange.ts";
+import type { Limits } from "../limits.ts";
+import {
+  COLON,
+  CR,
+  decodeOctets,
+  HIGH,
+  HTAB,
+  LF,
+  lowerCase,
+  octetClass,
+  SP,
+  TOKEN,
+  VALUE,
+} from "./bytes.ts";
+
+/** What the gateway itself must know a field by. */
+export const OTHER = 0;
+export const HOST = 1;
+export const CONTENT_LENGTH = 2;
+export const TRANSFER_ENCODING = 3;
+export const CONNECTION = 4;
+export const EXPECT = 5;
+
+const roles: Readonly<Record<string, number>> = {
+  "host": HOST,
+  "content-length": CONTENT_LENGTH,
+  "transfer-encoding": TRANSFER_ENCODING,
+  "connection": CONNECTION,
+  "expect": EXPECT,
+};
+
+/** A {@linkcode FieldName} with what finds it again. */
+class InternedName implements FieldName {
+  readonly lower: string;
+  readonly meta: string | undefined;
+  readonly role: number;
+  readonly hash: number;
+  readonly octets: Uint8Array;
+
+  constructor(octets: Uint8Array, hash: number) {
+    this.octets = octets;
+    this.hash = hash;
+    this.lower = decodeOctets(octets, 0, octets.length, true);
+    this.meta = metaVariable(this.lower);
+    this.role = Object.hasOwn(roles, this.lower) ? roles[this.lower]! : OTHER;
+  }
+
+  spells(buffer: Uint8Array, start: number, end: number): boolean {
+    const { octets } = this;
+    if (end - start !== octets.length) return false;
+    for (let i = 0; start < end; i++, start++) {
+      if (octets[i] !== lowerCase[buffer[start]!]) return false;
+    }
+    return true;
+  }
+}
+
+/** RFC 3875 §4.1.18. `foo_bar` and `foo-bar` would be one variable, and a
+ * `Proxy` field would become HTTP_PROXY, which programs trust: both are left
+ * out of every environ. */
+function metaVariable(lower: string): string | undefined {
+  if (lower.includes("_") || lower === "proxy") return undefined;
+  const upper = lower.toUpperCase().replaceAll("-", "_");
+  return upper === "CONTENT_TYPE" || upper === "CONTENT_LENGTH"
+    ? upper
+    : `HTTP_${upper}`;
+}
+
+// A direct-mapped cache: a stranger who sends made-up names can slow others
+// down a little, but can neither fill memory nor be taken for another name.
+const CACHE_SLOTS = 1024;
+const LONGEST_INTERNED = 64;
+const cache: (InternedName | undefined)[] = new Array(CACHE_SLOTS).fill(
+  undefined,
+);
+
+function intern(
+  buffer: Uint8Array,
+  start: number,
+  end: number,
+  hash: number,
+): InternedName {
+  const slot = hash & (CACHE_SLOTS - 1);
+  const known = cache[slot];
+  if (
+    known !== undefined && known.hash === hash &&
+    known.spells(buffer, start, end)
+  ) return known;
+  const octets = new Uint8Array(end - start);
+  for (let i = 0; i < octets.length; i++) {
+    octets[i] = lowerCase[buffer[start + i]!]!;
+  }
+  const name = new InternedName(octets, hash);
+  if (octets.length <= LONGEST_INTERNED) cache[slot] = name;
+  return name;
+}
+
+/** A parsed field section. Immutable. */
+export class FieldSection implements Fields {
+  readonly #names: InternedName[];
+  readonly #spans: number[];
+  /** The octets from `textStart` on (see {@linkcode parseFieldSection}), decoded. */
+  readonly text: string;
+  /** Where in the buffer the octet after the section is. */
+  readonly end: number;
+
+  constructor(
+    names: InternedName[],
+    spans: number[],
+    text: string,
+    end: number,
+  ) {
+    this.#names = names;
+    this.#spans = spans;
+    this.text = text;
+    this.end = end;
+  }
+
+  get length(): number {
+    return this.#names.length;
+  }
+
+  name(index: number): FieldName {
+    return this.#names[index]!;
+  }
+
+  /** What the gateway knows line `index` by; OTHER for most. */
+  role(index: number): number {
+    return this.#names[index]!.role;
+  }
+
+  value(index: number): string {
+    return this.text.substring(
+      this.#spans[2 * index]!,
+      this.#spans[2 * index + 1]!,
+    );
+  }
+
+  get(lower: string): string | undefined {
+    let joined: string | undefined;
+    for (let i = 0; i < this.#names.length; i++) {
+      if (this.#names[i]!.lower !== lower) continue;
+      const value = this.value(i);
+      if (joined === undefined) joined = value;
+      else joined += (lower === "cookie" ? "; " : ", ") + value;
+    }
+    return joined;
+  }
+}
+
+/** Reads `*( field-line CRLF ) CRLF` from `buffer[start..end)`; undefined while
+ * the end of the section has not arrived. The section's text is decoded from
+ * `textStart` on, so that a head is decoded in one go. The buffer may be reused
+ * once this has returned. Throws `HttpError` 400 or 431. */
+export function parseFieldSection(
+  buffer: Uint8Array,
+  start: number,
+  end: number,
+  limits: Limits,
+  textStart: number,
+  textAscii: boolean,
+): FieldSection | undefined {
+  const names: InternedName[] = [];
+  const spans: number[] = [];
+  let classes = textAscii ? 0 : HIGH;
+  let at = start;
+  for (;;) {
+    const lineStart = at;
+    if (at >= end) return pending(start, lineStart, end, limits);
+    if (buffer[at] === CR) {
+      if (at + 1 >= end) return undefined;
+      if (buffer[at + 1] !== LF) {
+        throw badOctet("CR without LF", buffer, at, end);
+      }
+      const text = decodeOctets(buffer, textStart, at, (classes & HIGH) === 0);
+      return new FieldSection(names, spans, text, at + 2);
+    }
+
+    // field-name (RFC 9110 §5.1), hashed as it goes by
+    let hash = 0;
+    let octet = 0;
+    while (at < end) {
+      octet = buffer[at]!;
+      if ((octetClass[octet]! & TOKEN) === 0) break;
+      hash = (hash * 31 + lowerCase[octet]!) | 0;
+      at++;
+    }
+    if (at >= end) return pending(start, lineStart, end, limits);
+    if (octet !== COLON || at === lineStart) {
+      throw badName(buffer, lineStart, at, end);
+    }
+    const name = intern(buffer, lineStart, at, hash);
+
+    // OWS field-value OWS (RFC 9112 §5)
+    at++;
+    while (at < end && (buffer[at] === SP || buffer[at] === HTAB)) at++;
+    const valueStart = at;
+    while (at < end) {
+      const valueClass = octetClass[buffer[at]!]!;
+      if ((valueClass & VALUE) === 0) break;
+      classes |= valueClass;
+      at++;
+    }
+    if (at - lineStart > limits.fieldLine) throw lineTooLong();
+    if (at >= end) return pending(start, lineStart, end, limits);
+    if (buffer[at] !== CR) throw badValue(buffer, at, end);
+    if (at + 1 >= end) return pending(start, lineStart, end, limits);
+    if (buffer[at + 1] !== LF) throw badOctet("CR without LF", buffer, at, end);
+    let valueEnd = at;
+    while (
+      valueEnd > valueStart &&
+      (buffer[valueEnd - 1] === SP || buffer[valueEnd - 1] === HTAB)
+    ) valueEnd--;
+    at += 2;
+
+    if (names.length === limits.fieldCount) {
+      throw new HttpError(431, "Too many field lines");
+    }
+    if (at - start > limits.fieldSection) throw sectionTooLong();
+    names.push(name);
+    spans.push(valueStart - textStart, valueEnd - textStart);
+  }
+}
+
+/** The section is not whole yet; it must not grow for ever. */
+function pending(
+  start: number,
+  lineStart: number,
+  end: number,
+  limits: Limits,
+): undefined {
+  if (end - lineStart > limits.fieldLine + 1) throw lineTooLong();
+  if (end - start > limits.fieldSection) throw sectionTooLong();
+  return undefined;
+}
+
+function lineTooLong(): HttpError {
+  return new HttpError(431, "Field line too long");
+}
+
+function sectionTooLong(): HttpError {
+  return new HttpError(431, "Header section too large");
+}
+
+function badName(
+  buffer: Uint8Array,
+  lineStart: number,
+  at: number,
+  end: number,
+): HttpError {
+  const octet = buffer[at];
+  if (at === lineStart) {
+    if (octet === SP || octet === HTAB) {
+      return badOctet("Folded field line", buffer, lineStart, end);
+    }
+    if (octet === COLON) {
+      return badOctet("Empty field name", buffer, lineStart, end);
+    }
+  }
+  if (octet === SP || octet === HTAB) {
+    return badOctet(
+      "White space in or after a field name",
+      buffer,
+      lineStart,
+      end,
+    );
+  }
+  if (octet === CR || octet === LF) {
+    return badOctet("Field line without a colon", buffer, lineStart, end);
+  }
+  return badOctet("Forbidden octet in a field name", buffer, lineStart, end);
+}
+
+function badValue(buffer: Uint8Array, at: number, end: number): HttpError {
+  return buffer[at] === LF
+    ? badOctet("LF without CR", buffer, at, end)
+    : badOctet("Forbidden octet in a field value", buffer, at, end);
+}
+
+/** A 400 that shows the log, and the log alone, the octets around the fault. */
+export function badOctet(
+  message: string,
+  buffer: Uint8Array,
+  at: number,
+  end: number,
+): HttpError {
+  const to = Math.min(end, at + 48);
+  return new HttpError(400, message, decodeOctets(buffer, at, to, false));
+}

@@ -1,0 +1,158 @@
+/**
+ * Status line and field lines of a response as octets: RFC 9112 §4 and §5.
+ * Applications give the same fields again and again, so what was checked and
+ * spelled once is kept. Pure: nothing here reads or writes.
+ */
+import { ApplicationError } from "../errors.ts";
+import type { ResponseFields } from "../exchange.ts";
+import { encodeOctets } from "./bytes.ts";
+
+/** A checked head, but for the fields that are the gateway's own. */
+export interface ComposedHead {
+  readonly status: number;
+  readonly reason: string;
+  readonly fields: ResponseFields;
+  /** Status line and field lines, each with its CRLF. Shared: do not write. */
+  readonly octets: Uint8Array;
+  /** What the fields say of Content-Length. */
+  readonly contentLength: number | undefined;
+  /** The fields ask for the connection to be closed. */
+  readonly close: boolean;
+  readonly hasDate: boolean;
+}
+
+const SERVER = "Server: headgate\r\n";
+const CACHE_SLOTS = 64;
+const LONGEST_CACHED = 1024;
+const cache: (ComposedHead | undefined)[] = new Array(CACHE_SLOTS).fill(
+  undefined,
+);
+
+/** Checks and spells a head. Throws `ApplicationError` on what HTTP forbids. */
+export function composeHead(
+  status: number,
+  reason: string,
+  fields: ResponseFields,
+): ComposedHead {
+  let hash = status + fields.length;
+  for (let i = 0; i < fields.length; i++) {
+    hash = hash * 3 + fields[i]![1].length;
+  }
+  const slot = hash & (CACHE_SLOTS - 1);
+  const known = cache[slot];
+  if (known !== undefined && isFor(known, status, reason, fields)) return known;
+  const composed = spell(status, reason, fields);
+  if (composed.octets.length <= LONGEST_CACHED) cache[slot] = composed;
+  return composed;
+}
+
+function isFor(
+  head: ComposedHead,
+  status: number,
+  reason: string,
+  fields: ResponseFields,
+): boolean {
+  if (
+    head.status !== status || head.reason !== reason ||
+    head.fields.length !== fields.length
+  ) return false;
+  for (let i = 0; i < fields.length; i++) {
+    const ours = head.fields[i]!;
+    const theirs = fields[i]!;
+    if (ours[0] !== theirs[0] || ours[1] !== theirs[1]) return false;
+  }
+  return true;
+}
+
+function spell(
+  status: number,
+  reason: string,
+  fields: ResponseFields,
+): ComposedHead {
+  if (!Number.isInteger(status) || status < 200 || status > 999) {
+    throw new ApplicationError(
+      `Status ${
+        JSON.stringify(status)
+      } is not a final status code (200 to 999)`,
+    );
+  }
+  checkValue("reason phrase", reason);
+  let text = `HTTP/1.1 ${status} ${reason}\r\n`;
+  let contentLength: number | undefined;
+  let close = false;
+  let hasDate = false;
+  let hasServer = false;
+  for (const [name, value] of fields) {
+    checkName(name);
+    checkValue(name, value);
+    switch (name.toLowerCase()) {
+      case "content-length":
+        if (contentLength !== undefined || !/^[0-9]{1,15}$/.test(value)) {
+          throw new ApplicationError(
+            `Content-Length ${
+              JSON.stringify(value)
+            } is malformed or given twice`,
+          );
+        }
+        contentLength = Number(value);
+        // RFC 9110 §8.6: never in a 204. A 205 ends after its head.
+        if (status === 204 || status === 205) continue;
+        break;
+      case "connection":
+        if (/(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(value)) close = true;
+        continue;
+      case "keep-alive":
+      case "proxy-connection":
+      case "transfer-encoding":
+      case "upgrade":
+      case "te":
+      case "trailer":
+        // Of this connection, so the gateway's to say (RFC 9110 §7.6.1).
+        continue;
+      case "date":
+        hasDate = true;
+        break;
+      case "server":
+        hasServer = true;
+        break;
+    }
+    text += `${name}: ${value}\r\n`;
+  }
+  if (!hasServer) text += SERVER;
+  const octets = new Uint8Array(text.length);
+  encodeOctets(text, octets, 0);
+  const kept = fields.map(([name, value]) => [name, value] as const);
+  return {
+    status,
+    reason,
+    fields: kept,
+    octets,
+    contentLength,
+    close,
+    hasDate,
+  };
+}
+
+function checkName(name: string): void {
+  if (
+    typeof name !== "string" || !/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)
+  ) {
+    throw new ApplicationError(
+      `Field name ${JSON.stringify(name)} is not a token`,
+    );
+  }
+}
+
+function checkValue(name: string, value: string): void {
+  // A CR or LF here would let an application be made to send fields, or whole
+  // responses, that it did not write.
+  if (
+    typeof value !== "string" || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value)
+  ) {
+    throw new ApplicationError(
+      `Value of ${name} ${
+        JSON.stringify(value)
+      } holds what a field value must not`,
+    );
+  }
+}

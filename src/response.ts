@@ -1,0 +1,191 @@
+/**
+ * The response writer over the wire: decides how the content is delimited
+ * (RFC 9112 §6.3), adds the fields that are the gateway's own, and never sends
+ * more or less than was declared.
+ */
+import type { Content } from "./body.ts";
+import { ApplicationError } from "./errors.ts";
+import type {
+  HttpVersion,
+  ResponseFields,
+  ResponseWriter,
+} from "./exchange.ts";
+import { dateLine } from "./http/date.ts";
+import { type ComposedHead, composeHead } from "./http/response_head.ts";
+import { forbidsContent } from "./http/status.ts";
+import type { MaybePromise } from "./stream.ts";
+import type { Wire } from "./wire.ts";
+
+/** How the end of the response content is told. */
+const LENGTH = 0;
+const CHUNKED = 1;
+const CLOSE = 2;
+/** The response has no content, whatever is written. */
+const NONE = 3;
+
+/** What the connection and the request say of the response. */
+export interface Terms {
+  /** Of the request. */
+  readonly version: HttpVersion;
+  /** The request was HEAD. */
+  readonly toHead: boolean;
+  /** Asked when the head goes out: may the connection serve another request? */
+  mayPersist(): boolean;
+}
+
+const noFields: ResponseFields = [];
+
+/** Writes one response. */
+export class WireResponse implements ResponseWriter {
+  committed = false;
+  ended = false;
+  /** Content bytes that were framed and handed to the wire. */
+  contentSent = 0;
+  /** True once the head said that the connection goes on. */
+  persists = false;
+
+  readonly #wire: Wire;
+  readonly #terms: Terms;
+  readonly #content: Pick<Content, "withoutContinue">;
+  #head: ComposedHead | undefined;
+  #framing = NONE;
+  /** Content length as declared; undefined when nobody said. */
+  #size: number | undefined;
+
+  constructor(
+    wire: Wire,
+    terms: Terms,
+    content: Pick<Content, "withoutContinue">,
+  ) {
+    this.#wire = wire;
+    this.#terms = terms;
+    this.#content = content;
+  }
+
+  get started(): boolean {
+    return this.#head !== undefined;
+  }
+
+  /** Only a reset can show that this response is not whole. */
+  get endsWithConnection(): boolean {
+    return this.#framing === CLOSE;
+  }
+
+  /** Makes every further call fail: the connection answers in its place. */
+  abandon(): void {
+    this.committed = true;
+    this.ended = true;
+  }
+
+  /** 0 until `start` was called. */
+  get status(): number {
+    return this.#head?.status ?? 0;
+  }
+
+  /** What was given to `start`. */
+  get fields(): ResponseFields {
+    return this.#head?.fields ?? noFields;
+  }
+
+  start(
+    status: number,
+    reason: string,
+    fields: ResponseFields,
+    size?: number,
+  ): void {
+    if (this.committed) {
+      throw new ApplicationError("The head of this response has been sent");
+    }
+    const head = composeHead(status, reason, fields);
+    this.#head = head;
+    this.#size = head.contentLength ?? size;
+  }
+
+  write(content: Uint8Array): MaybePromise<void> {
+    if (!this.committed) this.#commit(undefined);
+    if (this.ended) throw new ApplicationError("This response has ended");
+    const { length } = content;
+    if (length === 0 || this.#framing === NONE) return;
+    const sent = this.contentSent + length;
+    if (this.#framing === LENGTH && sent > this.#size!) {
+      throw new ApplicationError(
+        `Content is longer than its Content-Length of ${this.#size}`,
+      );
+    }
+    this.contentSent = sent;
+    if (this.#framing !== CHUNKED) return this.#wire.put(content);
+
+    this.#wire.putText(`${length.toString(16)}\r\n`);
+    const pending = this.#wire.put(content);
+    if (pending !== undefined) {
+      return pending.then(() => this.#wire.putText("\r\n"));
+    }
+    this.#wire.putText("\r\n");
+  }
+
+  flush(): MaybePromise<void> {
+    if (!this.committed) this.#commit(undefined);
+    return this.#wire.flush();
+  }
+
+  end(): MaybePromise<void> {
+    if (this.ended) throw new ApplicationError("This response has ended");
+    if (!this.committed) this.#commit(0);
+    if (this.#framing === LENGTH && this.contentSent < this.#size!) {
+      throw new ApplicationError(
+        `Content ended after ${this.contentSent} of the ${this.#size} bytes declared`,
+      );
+    }
+    this.ended = true;
+    if (this.#framing === CHUNKED) this.#wire.putText("0\r\n\r\n");
+  }
+
+  /** Puts the head on the wire. `whole` is the length of the content when all
+   * of it is known to be written now. */
+  #commit(whole: number | undefined): void {
+    const head = this.#head;
+    if (head === undefined) {
+      throw new ApplicationError("No response was started");
+    }
+    const { version, toHead } = this.#terms;
+    const { status } = head;
+    // RFC 9112 §6.3: the choice, in the order of the clause.
+    let size = this.#size;
+    if (status === 205) {
+      this.#framing = NONE;
+      size = 0;
+    } else if (forbidsContent(status)) {
+      this.#framing = NONE;
+      size = undefined;
+    } else if (toHead) {
+      this.#framing = NONE;
+    } else {
+      size = this.#size ??= whole;
+      this.#framing = size !== undefined
+        ? LENGTH
+        : version >= 11
+        ? CHUNKED
+        : CLOSE;
+    }
+
+    this.persists = this.#framing !== CLOSE && !head.close &&
+      this.#terms.mayPersist();
+    this.#content.withoutContinue();
+    this.committed = true;
+
+    const wire = this.#wire;
+    wire.putOctets(head.octets);
+    if (!head.hasDate) wire.putOctets(dateLine());
+    let own = "";
+    if (
+      size !== undefined && (head.contentLength === undefined || status === 205)
+    ) {
+      own = `Content-Length: ${size}\r\n`;
+    } else if (this.#framing === CHUNKED) {
+      own = "Transfer-Encoding: chunked\r\n";
+    }
+    if (!this.persists) own += "Connection: close\r\n";
+    else if (version < 11) own += "Connection: keep-alive\r\n";
+    wire.putText(`${own}\r\n`);
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * A gateway on listeners: what the command line and a library user start.
+ *
+ * @module
+ */
+import { parseBind } from "./bind.ts";
+import type { AccessRecord, Handler } from "./exchange.ts";
+import { createGateway } from "./gateway.ts";
+import type { Limits } from "./limits.ts";
+import type { Logger } from "./logger.ts";
+import type { Address, Listener, ListenOptions, Transport } from "./stream.ts";
+
+/** What a server may be told. */
+export interface ServeOptions {
+  /** IP address or name to listen on; default `127.0.0.1`. */
+  readonly hostname?: string;
+  /** TCP port; default 8000. With 0 the system chooses one. */
+  readonly port?: number;
+  /** Unix-domain socket to listen on, instead of hostname and port. */
+  readonly path?: string;
+  /** Addresses as the command line has them (`HOST:PORT`, `unix:PATH`),
+   * instead of the three above. */
+  readonly bind?: string | readonly string[];
+  /** Length of the kernel's accept queue; default 2048. */
+  readonly backlog?: number;
+  /** Bounds that differ from the default. */
+  readonly limits?: Partial<Limits>;
+  /** Where log lines go; nowhere by default. */
+  readonly log?: Logger;
+  /** Called once per finished exchange, refused ones included. */
+  readonly access?: ((record: AccessRecord) => void) | undefined;
+  /** How long `shutdown` waits for running requests, in seconds; default 30. */
+  readonly graceSeconds?: number;
+}
+
+/** A gateway that listens. */
+export interface Server extends AsyncDisposable {
+  /** Where it listens, ports as the system chose them. */
+  readonly addresses: readonly Address[];
+  /** Stops accepting, lets running requests end for `graceSeconds`, then cuts
+   * what is left. May be called again, to hurry. */
+  shutdown(graceSeconds?: number): Promise<void>;
+  /** Resolves once it has shut down. */
+  readonly finished: Promise<void>;
+}
+
+const DEFAULT_PORT = 8000;
+const DEFAULT_GRACE_SECONDS = 30;
+
+/** Listens by way of `transport`, and has `handler` answer. Rejects with the
+ * runtime's own error when an address cannot be had; then none is kept. */
+export async function serveHandler(
+  transport: Transport,
+  handler: Handler,
+  options: ServeOptions = {},
+): Promise<Server> {
+  const gateway = createGateway(handler, options);
+  const listeners: Listener[] = [];
+  try {
+    for (const where of listenOptions(options)) {
+      listeners.push(
+        await transport.listen(where, (stream) => gateway.accept(stream)),
+      );
+    }
+  } catch (error) {
+    await closeAll(listeners);
+    throw error;
+  }
+
+  const grace = options.graceSeconds ?? DEFAULT_GRACE_SECONDS;
+  let finish: (outcome: Promise<void>) => void;
+  const finished = new Promise<void>((resolve) => finish = resolve);
+  const shutdown = (graceSeconds = grace): Promise<void> => {
+    const drained = gateway.shutdown(graceSeconds);
+    finish(Promise.all([closeAll(listeners), drained]).then(() => {}));
+    return finished;
+  };
+  return {
+    addresses: listeners.map((listener) => listener.address),
+    shutdown,
+    finished,
+    [Symbol.asyncDispose]: () => shutdown(),
+  };
+}
+
+function listenOptions(options: ServeOptions): ListenOptions[] {
+  const { bind, hostname, port = DEFAULT_PORT, path, backlog } = options;
+  const tail = backlog === undefined ? {} : { backlog };
+  if (bind !== undefined) {
+    const texts = typeof bind === "string" ? [bind] : bind;
+    return texts.map((text) => ({ ...parseBind(text), ...tail }));
+  }
+  if (path !== undefined) return [{ path, ...tail }];
+  return [{ port, ...(hostname === undefined ? {} : { hostname }), ...tail }];
+}
+
+async function closeAll(listeners: readonly Listener[]): Promise<void> {
+  await Promise.all(listeners.map((listener) => listener.close()));
+}

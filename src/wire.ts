@@ -1,0 +1,323 @@
+/**
+ * A ByteStream with both its buffers, and the rule for waiting: output is never
+ * held while input is waited for. Everything that reads or writes a connection
+ * does it through here.
+ *
+ * Input is used where the stream lent it; only an unfinished tail is copied, to
+ * stand before what arrives next. Output gathers in a slab that is borrowed
+ * from a pool and goes back as soon as the stream is done with it, so that a
+ * silent connection owns no memory of ours.
+ *
+ * @module
+ */
+import { StreamError } from "./errors.ts";
+import { encodeOctets } from "./http/bytes.ts";
+import type { ByteStream, MaybePromise } from "./stream.ts";
+
+/** Output gathers up to this many bytes before it is sent regardless. */
+const SLAB_SIZE = 65_536;
+/** Content from this size on goes past the slab: a copy would cost more than
+ * the second write that it saves. */
+const DIRECT_SIZE = 32_768;
+/** The most that is handed over in one write, so that a deadline can tell slow
+ * from stalled. */
+const PIECE_SIZE = 262_144;
+/** Slabs kept for reuse; beyond it they are left to the collector. */
+const POOLED_SLABS = 64;
+
+const pool: Uint8Array[] = [];
+const nothing = new Uint8Array(0);
+
+/** A connection's bytes in both directions. */
+export class Wire {
+  /** Received and not yet consumed: `buffer[start..end)`. Lent: the next
+   * `fill()` moves or replaces it. */
+  buffer: Uint8Array = nothing;
+  /** Where the unconsumed bytes begin. */
+  start = 0;
+  /** Where they end. */
+  end = 0;
+  /** True once the peer has ended its direction. */
+  ended = false;
+  /** True while the peer must drain before a write settles. */
+  stalled = false;
+  /** Counts writes, so that a clock can tell slow from stalled. */
+  writes = 0;
+
+  readonly #stream: ByteStream;
+  /** `buffer` is this one, not the stream's, when a tail had to be kept. */
+  #own: Uint8Array = nothing;
+  /** Where in `buffer` the last arrival begins. */
+  #arrival = 0;
+  #slab: Uint8Array | undefined;
+  #used = 0;
+  /** A read that the stream has not settled. */
+  #reading: Promise<boolean> | undefined;
+  /** A write that the stream has not settled. */
+  #inFlight: Promise<void> | undefined;
+  #failure: unknown;
+
+  /** Takes over all reading and writing of `stream`. */
+  constructor(stream: ByteStream) {
+    this.#stream = stream;
+  }
+
+  // Input
+
+  /** Marks `count` bytes as used. */
+  consume(count: number): void {
+    this.start += count;
+  }
+
+  /** Waits for more bytes behind those that are there; false at end of stream.
+   * Sends what is buffered before it waits. Rejects with `StreamError`. */
+  fill(): MaybePromise<boolean> {
+    if (this.ended) return false;
+    if (this.#reading !== undefined) return this.#reading;
+    if (this.#used > 0) {
+      const flushed = this.flush();
+      if (flushed !== undefined) return flushed.then(() => this.#receive());
+    }
+    return this.#receive();
+  }
+
+  #receive(): MaybePromise<boolean> {
+    this.#keepTail();
+    const chunk = this.#stream.read();
+    if (chunk instanceof Promise) {
+      return this.#reading = chunk.then(this.#accept);
+    }
+    return this.#accept(chunk);
+  }
+
+  /** The stream takes its view back with the next read, so what is left of it
+   * moves into memory of our own. */
+  #keepTail(): void {
+    const length = this.end - this.start;
+    if (length === 0) {
+      this.buffer = nothing;
+      this.#own = nothing;
+      this.start = this.end = 0;
+    } else if (this.buffer !== this.#own) {
+      this.#own = new Uint8Array(Math.max(1024, 2 * length));
+      this.#own.set(this.buffer.subarray(this.start, this.end));
+      this.buffer = this.#own;
+      this.start = 0;
+      this.end = length;
+    }
+  }
+
+  readonly #accept = (chunk: Uint8Array | null): boolean => {
+    this.#reading = undefined;
+    if (chunk === null) {
+      this.ended = true;
+      return false;
+    }
+    this.#arrival = this.end;
+    if (this.end === 0) {
+      this.buffer = chunk;
+      this.end = chunk.length;
+    } else {
+      this.#append(chunk);
+    }
+    return true;
+  };
+
+  #append(chunk: Uint8Array): void {
+    const kept = this.end - this.start;
+    const needed = kept + chunk.length;
+    if (this.end + chunk.length > this.#own.length) {
+      const target = needed > this.#own.length
+        ? new Uint8Array(2 * needed)
+        : this.#own;
+      target.set(this.#own.subarray(this.start, this.end));
+      this.buffer = this.#own = target;
+      this.start = 0;
+      this.#arrival = kept;
+    }
+    this.#own.set(chunk, this.#arrival);
+    this.end = this.#arrival + chunk.length;
+  }
+
+  /** True when the last arrival holds an LF, or is all there is: only then can
+   * something that ends with a line have become whole. It keeps the cost of a
+   * head that drips in byte by byte in proportion to its size. */
+  get lineArrived(): boolean {
+    if (this.#arrival <= this.start) return true;
+    return this.buffer.subarray(this.#arrival, this.end).includes(0x0a);
+  }
+
+  /** The next line with its LF, or `limit` bytes of it, or what there is at end
+   * of stream; null when there is nothing. Lent until the next call of
+   * `readLine`, `read` or `fill`. Rejects with `StreamError`. */
+  readLine(limit = 65_536): MaybePromise<Uint8Array | null> {
+    for (let from = this.start;;) {
+      const index = this.buffer.subarray(0, this.end).indexOf(0x0a, from);
+      if (index >= 0 && index - this.start < limit) {
+        return this.#take(index + 1 - this.start);
+      }
+      if (this.end - this.start >= limit) return this.#take(limit);
+      const scanned = this.end - this.start;
+      const more = this.fill();
+      if (more instanceof Promise) return this.#readLineLater(more, limit);
+      if (!more) return this.#rest();
+      from = this.start + scanned;
+    }
+  }
+
+  async #readLineLater(
+    more: Promise<boolean>,
+    limit: number,
+  ): Promise<Uint8Array | null> {
+    return await more ? this.readLine(limit) : this.#rest();
+  }
+
+  /** Exactly `size` bytes, or fewer at end of stream; null when there is
+   * nothing and `size` is not 0. Lent until the next call of `readLine`, `read`
+   * or `fill`. Rejects with `StreamError`. */
+  read(size: number): MaybePromise<Uint8Array | null> {
+    while (this.end - this.start < size) {
+      const more = this.fill();
+      if (more instanceof Promise) {
+        return more.then((arrived) => arrived ? this.read(size) : this.#rest());
+      }
+      if (!more) return this.#rest();
+    }
+    return this.#take(size);
+  }
+
+  #rest(): Uint8Array | null {
+    const length = this.end - this.start;
+    return length === 0 ? null : this.#take(length);
+  }
+
+  #take(length: number): Uint8Array {
+    const taken = this.buffer.subarray(this.start, this.start + length);
+    this.start += length;
+    return taken;
+  }
+
+  // Output
+
+  /** Buffers a text of one octet a character, of at most 16 KiB. */
+  putText(text: string): void {
+    const slab = this.#room(text.length);
+    this.#used = encodeOctets(text, slab, this.#used);
+  }
+
+  /** Buffers a copy of at most 16 KiB. */
+  putOctets(octets: Uint8Array): void {
+    const slab = this.#room(octets.length);
+    slab.set(octets, this.#used);
+    this.#used += octets.length;
+  }
+
+  /** Space in the slab. It overruns the flushing size rather than wait. */
+  #room(length: number): Uint8Array {
+    const slab = this.#slab ??= pool.pop() ?? new Uint8Array(SLAB_SIZE);
+    if (this.#used + length <= slab.length) return slab;
+    const larger = new Uint8Array(2 * (this.#used + length));
+    larger.set(slab.subarray(0, this.#used));
+    recycle(slab);
+    return this.#slab = larger;
+  }
+
+  /** Sends content of any size, in order: small content is copied, large
+   * content is lent to the stream. Returns a promise when the peer must drain
+   * first; `content` is lent until then. Rejects with `StreamError`. */
+  put(content: Uint8Array): MaybePromise<void> {
+    if (content.length < DIRECT_SIZE) {
+      if (this.#used + content.length <= SLAB_SIZE) {
+        return this.putOctets(content);
+      }
+      const flushed = this.flush();
+      if (flushed !== undefined) {
+        return flushed.then(() => this.putOctets(content));
+      }
+      return this.putOctets(content);
+    }
+    if (this.#used > 0) {
+      const flushed = this.flush();
+      if (flushed !== undefined) {
+        return flushed.then(() => this.#putDirect(content, 0));
+      }
+    }
+    return this.#putDirect(content, 0);
+  }
+
+  #putDirect(content: Uint8Array, from: number): MaybePromise<void> {
+    while (from < content.length) {
+      const piece = content.subarray(from, from + PIECE_SIZE);
+      from += piece.length;
+      const pending = this.#write(piece);
+      if (pending !== undefined) {
+        return this.#track(pending).then(() => this.#putDirect(content, from));
+      }
+    }
+  }
+
+  /** How many bytes are buffered. */
+  get buffered(): number {
+    return this.#used;
+  }
+
+  /** Hands what is buffered to the stream. Returns a promise only when an
+   * earlier write must drain first, so at most two slabs are held for one
+   * connection. Throws or rejects with `StreamError`. */
+  flush(): MaybePromise<void> {
+    if (this.#used === 0) return;
+    if (this.#inFlight !== undefined) {
+      return this.#inFlight.then(() => this.flush());
+    }
+    const slab = this.#slab!;
+    const output = slab.subarray(0, this.#used);
+    this.#slab = undefined;
+    this.#used = 0;
+    const pending = this.#write(output);
+    if (pending === undefined) return recycle(slab);
+    this.#track(pending.then(() => recycle(slab)));
+  }
+
+  /** Waits until the stream has settled every write. Rejects with
+   * `StreamError`. */
+  drained(): MaybePromise<void> {
+    const flushed = this.flush();
+    if (flushed !== undefined) return flushed.then(() => this.drained());
+    return this.#inFlight;
+  }
+
+  #write(bytes: Uint8Array): MaybePromise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.writes++;
+    return this.#stream.write(bytes);
+  }
+
+  /** Remembers a write that is not settled, and its failure for the next one to
+   * throw: nobody may be waiting for this one. */
+  #track(pending: Promise<void>): Promise<void> {
+    this.stalled = true;
+    const tracked = pending.then(() => {
+      if (this.#inFlight === tracked) {
+        this.#inFlight = undefined;
+        this.stalled = false;
+      }
+    }, (error) => {
+      this.#failure = error ?? new StreamError("Write failed");
+      throw this.#failure;
+    });
+    tracked.catch(() => {});
+    this.#inFlight = tracked;
+    return tracked;
+  }
+
+  /** Gives up what is buffered. */
+  discard(): void {
+    if (this.#slab !== undefined) recycle(this.#slab);
+    this.#slab = undefined;
+    this.#used = 0;
+  }
+}
+
+function recycle(slab: Uint8Array): void {
+  if (slab.length === SLAB_SIZE && pool.length < POOLED_SLABS) pool.push(slab);
+}
