@@ -1,0 +1,377 @@
+/**
+ * The transport over `Deno.listen`.
+ *
+ * ```ts
+ * import { denoTransport } from "@headgate/headgate/deno";
+ *
+ * const listener = await denoTransport.listen({ port: 0 }, (stream) => {
+ *   stream.closeWrite();
+ * });
+ * await listener.close();
+ * ```
+ *
+ * @module
+ */
+import { StreamError } from "../src/errors.ts";
+import type {
+  Address,
+  ByteStream,
+  Listener,
+  ListenOptions,
+  MaybePromise,
+  Transport,
+} from "../src/stream.ts";
+import {
+  defaultBacklog,
+  defaultHostname,
+  listenError,
+  tcpAddress,
+  unixAddress,
+} from "./endpoint.ts";
+
+export type {
+  Address,
+  ByteStream,
+  Listener,
+  ListenOptions,
+  MaybePromise,
+  Transport,
+} from "../src/stream.ts";
+
+/** The part of `Deno` that this adapter uses. */
+export interface DenoHost {
+  /** Listens on TCP. */
+  listen(options: DenoTcpEndpoint): DenoListener;
+  /** Listens on a Unix-domain socket. */
+  listen(options: { transport: "unix"; path: string }): DenoListener;
+}
+
+/** Where a TCP listener of Deno stands. */
+export interface DenoTcpEndpoint {
+  /** A name or an IP address. */
+  hostname: string;
+  /** 0 lets the system choose. */
+  port: number;
+  /** The accept queue's length. */
+  tcpBacklog: number;
+}
+
+/** The part of `Deno.Listener` that this adapter uses. */
+export interface DenoListener {
+  /** Where it listens. */
+  readonly addr: DenoAddress;
+  /** The next connection. */
+  accept(): Promise<DenoConn>;
+  /** Stops accepting; a pending `accept()` rejects. */
+  close(): void;
+}
+
+/** The part of `Deno.Addr` that this adapter uses. */
+export interface DenoAddress {
+  /** "tcp" or "unix". */
+  readonly transport: string;
+  /** Of a TCP address. */
+  readonly hostname?: string;
+  /** Of a TCP address. */
+  readonly port?: number;
+  /** Of a Unix-domain address; null for an unnamed one. */
+  readonly path?: string | null;
+}
+
+/** The part of `Deno.Conn` that this adapter uses. */
+export interface DenoConn {
+  /** Our end. */
+  readonly localAddr: DenoAddress;
+  /** The peer's end. */
+  readonly remoteAddr: DenoAddress;
+  /** Fills the buffer, maybe in part; null at the end. */
+  read(buffer: Uint8Array): Promise<number | null>;
+  /** Sends the bytes, maybe in part. */
+  write(bytes: Uint8Array): Promise<number>;
+  /** Sends FIN. */
+  closeWrite(): Promise<void>;
+  /** Closes both directions; what is pending rejects. */
+  close(): void;
+  /** Turns Nagle's algorithm off; TCP only. */
+  setNoDelay?(noDelay: boolean): void;
+}
+
+/** Listens with `Deno.listen`, except for an inherited descriptor, which Deno
+ * ignores, and SO_REUSEPORT, for which it wants a flag: both go through
+ * `node:net`. Deno cannot send RST, so `reset()` is `close()`; and it writes
+ * in the background, so every `write()` is a promise and `close()` before it
+ * settles loses the bytes. */
+export const denoTransport: Transport = { name: "deno", listen };
+
+async function listen(
+  options: ListenOptions,
+  accept: (stream: ByteStream) => void,
+): Promise<Listener> {
+  if (options.fd !== undefined || options.reusePort === true) {
+    const { nodeTransport } = await import("./node.ts");
+    return nodeTransport.listen(options, accept);
+  }
+  return new DenoAcceptor(bind(options), accept);
+}
+
+function bind(options: ListenOptions): DenoListener {
+  const { Deno } = globalThis as unknown as { Deno: DenoHost };
+  try {
+    if (options.path !== undefined) {
+      return Deno.listen({ transport: "unix", path: options.path });
+    }
+    return Deno.listen({
+      hostname: options.hostname ?? defaultHostname,
+      port: options.port ?? 0,
+      tcpBacklog: options.backlog ?? defaultBacklog,
+    });
+  } catch (cause) {
+    // What it says about a missing permission is better than what we know.
+    if (cause instanceof Error && cause.name === "NotCapable") throw cause;
+    throw listenError(options, cause);
+  }
+}
+
+/** How long to wait after a failed accept: too many open files is cured by
+ * connections that end, not by trying at once. */
+const acceptRetryMs = 50;
+
+class DenoAcceptor implements Listener {
+  readonly address: Address;
+  readonly #listener: DenoListener;
+  readonly #accepting: Promise<void>;
+  #open = true;
+  #endWait: (() => void) | null = null;
+
+  constructor(listener: DenoListener, accept: (stream: ByteStream) => void) {
+    this.#listener = listener;
+    this.address = shownAddress(listener.addr);
+    this.#accepting = this.#run(accept);
+  }
+
+  close(): Promise<void> {
+    if (this.#open) {
+      this.#open = false;
+      this.#listener.close();
+      this.#endWait?.();
+    }
+    return this.#accepting;
+  }
+
+  async #run(accept: (stream: ByteStream) => void): Promise<void> {
+    while (this.#open) {
+      const conn = await this.#next();
+      if (conn !== null) accept(new DenoStream(conn));
+    }
+  }
+
+  /** The next connection, or null when there is none this time. A failure to
+   * accept (ECONNABORTED, EMFILE) concerns one connection, not the listener. */
+  async #next(): Promise<DenoConn | null> {
+    try {
+      const conn = await this.#listener.accept();
+      conn.setNoDelay?.(true);
+      return conn;
+    } catch {
+      if (this.#open) await this.#waitForRetry();
+      return null;
+    }
+  }
+
+  #waitForRetry(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, acceptRetryMs);
+      this.#endWait = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+function shownAddress(address: DenoAddress): Address {
+  return address.transport === "tcp"
+    ? tcpAddress(address.hostname, address.port)
+    : unixAddress(address.path);
+}
+
+/** A read buffer begins small, because most connections are idle ones, and
+ * grows when reads fill it. */
+const smallestBuffer = 4096;
+const largestBuffer = 65_536;
+
+class DenoStream implements ByteStream {
+  readonly remote: Address;
+  readonly encrypted: boolean = false;
+  readonly #conn: DenoConn;
+  #local: Address | null = null;
+
+  /** What is being read into, or was lent last. */
+  #buffer: Uint8Array = new Uint8Array(smallestBuffer);
+  /** The view that was lent last; a request as long as the last one gets the
+   * same object again. */
+  #view: Uint8Array = this.#buffer;
+  /** A read has been started and not yet settled. */
+  #reading = false;
+  /** The read that was started for `onGone`, until `read()` takes it over. */
+  #ahead: Promise<Uint8Array | null> | null = null;
+  /** What that read has brought; undefined while it is pending. */
+  #arrived: Uint8Array | null | undefined = undefined;
+  /** The buffer that is not lent, once there has been a read ahead. */
+  #spare: Uint8Array | null = null;
+  #ended = false;
+  #onGone: (() => void) | null = null;
+
+  /** The last write, while writes are pending: each waits for its turn. */
+  #lastWrite: Promise<void> | null = null;
+  #pendingWrites = 0;
+  #writable = true;
+  #open = true;
+
+  constructor(conn: DenoConn) {
+    this.#conn = conn;
+    this.remote = shownAddress(conn.remoteAddr);
+  }
+
+  get local(): Address {
+    return this.#local ??= shownAddress(this.#conn.localAddr);
+  }
+
+  read(): MaybePromise<Uint8Array | null> {
+    if (!this.#open) return null;
+    if (this.#ahead !== null) return this.#takeAhead(this.#ahead);
+    return this.#startRead();
+  }
+
+  #startRead(): Promise<Uint8Array | null> {
+    this.#reading = true;
+    return this.#conn.read(this.#buffer).then(this.#received, this.#readFailed);
+  }
+
+  readonly #received = (count: number | null): Uint8Array | null => {
+    this.#reading = false;
+    if (!this.#open) return null;
+    if (count === null) {
+      this.#ended = true;
+      return null;
+    }
+    const buffer = this.#buffer;
+    if (count !== this.#view.length) this.#view = buffer.subarray(0, count);
+    const view = this.#view;
+    if (count === buffer.length && count < largestBuffer) this.#grow();
+    return view;
+  };
+
+  readonly #readFailed = (cause: unknown): null => {
+    this.#reading = false;
+    if (!this.#open) return null; // closing interrupts the read
+    this.#ended = true;
+    throw streamError(cause);
+  };
+
+  /** The next read gets four times the room. The view that is lent keeps the
+   * old buffer. */
+  #grow(): void {
+    const size = Math.min(this.#buffer.length * 4, largestBuffer);
+    this.#buffer = this.#view = new Uint8Array(size);
+  }
+
+  get onGone(): (() => void) | null {
+    return this.#onGone;
+  }
+
+  /** Only a read tells that the peer has gone, so one is started, into the
+   * buffer that is not lent. */
+  set onGone(listener: (() => void) | null) {
+    this.#onGone = listener;
+    if (listener === null || !this.#open) return;
+    if (this.#ahead === null && !this.#reading) this.#readAhead();
+    else if (this.#ended) queueMicrotask(() => this.#tellGone(listener));
+  }
+
+  #readAhead(): void {
+    const lent = this.#buffer;
+    this.#buffer = this.#view = this.#spare ?? new Uint8Array(smallestBuffer);
+    this.#spare = lent;
+    this.#ahead = this.#startRead();
+    this.#ahead.then(this.#aheadSettled, this.#aheadFailed);
+  }
+
+  readonly #aheadSettled = (view: Uint8Array | null): void => {
+    if (this.#ahead === null) return; // `read()` has taken it
+    this.#arrived = view;
+    if (view === null) this.#tellGone(this.#onGone);
+  };
+
+  readonly #aheadFailed = (): void => {
+    if (this.#ahead !== null) this.#tellGone(this.#onGone);
+  };
+
+  #takeAhead(
+    ahead: Promise<Uint8Array | null>,
+  ): MaybePromise<Uint8Array | null> {
+    const arrived = this.#arrived;
+    this.#ahead = null;
+    this.#arrived = undefined;
+    return arrived === undefined ? ahead : arrived;
+  }
+
+  #tellGone(listener: (() => void) | null): void {
+    if (listener === null || listener !== this.#onGone) return;
+    this.#onGone = null;
+    listener();
+  }
+
+  write(bytes: Uint8Array): MaybePromise<void> {
+    if (!this.#writable) throw new StreamError("Write to a closed connection");
+    this.#pendingWrites++;
+    const write = this.#lastWrite === null
+      ? this.#send(bytes)
+      : this.#lastWrite.then(() => this.#send(bytes));
+    write.catch(ignore); // the caller may look at it later
+    return this.#lastWrite = write;
+  }
+
+  async #send(bytes: Uint8Array): Promise<void> {
+    try {
+      let sent = await this.#conn.write(bytes);
+      while (sent < bytes.length) {
+        sent += await this.#conn.write(bytes.subarray(sent));
+      }
+    } catch (cause) {
+      this.#writable = false;
+      throw streamError(cause);
+    }
+    if (--this.#pendingWrites === 0) this.#lastWrite = null;
+  }
+
+  closeWrite(): void {
+    if (!this.#writable) return;
+    this.#writable = false;
+    if (this.#lastWrite === null) this.#finish();
+    else this.#lastWrite.then(() => this.#finish(), ignore);
+  }
+
+  #finish(): void {
+    if (this.#open) this.#conn.closeWrite().catch(ignore);
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#writable = false;
+    this.#onGone = null;
+    this.#conn.close();
+  }
+
+  reset(): void {
+    this.close();
+  }
+}
+
+function streamError(cause: unknown): StreamError {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return new StreamError(message, { cause });
+}
+
+function ignore(): void {}

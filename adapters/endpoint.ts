@@ -1,0 +1,84 @@
+/** What the three adapters say alike about where they listen: how an address
+ * is shown, and why listening failed. */
+import type { Address, ListenOptions } from "../src/stream.ts";
+
+/** The accept queue's length where none is asked for. */
+export const defaultBacklog = 2048;
+
+/** Where to listen on TCP when no host is named. */
+export const defaultHostname = "127.0.0.1";
+
+/** An error of `listen()`: `code` is "EADDRINUSE" and the like. */
+export interface ListenError extends Error {
+  /** The system's name for what went wrong. */
+  readonly code: string;
+}
+
+/** An end of a TCP connection. An IPv4 peer of a dual-stack socket is shown as
+ * IPv4 (`::ffff:192.0.2.1` as `192.0.2.1`), so that logs, allow lists and
+ * REMOTE_ADDR know one spelling. */
+export function tcpAddress(
+  host: string | undefined,
+  port: number | undefined,
+): Address {
+  if (host === undefined) return { host: "", port: 0 };
+  const mapped = host.startsWith("::ffff:") && host.includes(".");
+  return { host: mapped ? host.slice(7) : host, port: port ?? 0 };
+}
+
+/** An end of a Unix-domain connection; a client's end has no name. */
+export function unixAddress(path: string | null | undefined): Address {
+  return { host: path ?? "", port: 0 };
+}
+
+/** Says in plain words where and why listening failed. `cause` is the
+ * runtime's own error; its code is kept. */
+export function listenError(
+  options: ListenOptions,
+  cause: unknown,
+  code: string = codeOf(cause),
+): ListenError {
+  const reason = reasons[code] ??
+    (cause instanceof Error ? cause.message : String(cause));
+  const message = `Cannot listen on ${describe(options)}: ${reason}`;
+  return Object.assign(new Error(message, { cause }), { code });
+}
+
+/** Refuses SO_REUSEPORT where the runtime would ignore it: two listeners that
+ * believe they share a port must not find out by losing connections. */
+export function reusePortUnsupported(
+  options: ListenOptions,
+  runtime: string,
+): ListenError {
+  return Object.assign(
+    new Error(
+      `Cannot listen on ${describe(options)} with SO_REUSEPORT: ` +
+        `${runtime} does not support it`,
+    ),
+    { code: "ENOTSUP" },
+  );
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EADDRINUSE: "the address is in use",
+  EADDRNOTAVAIL: "this machine has no such address",
+  EBADF: "the descriptor is not open",
+  ENOENT: "the directory does not exist",
+  ENOTFOUND: "the name cannot be resolved",
+};
+
+/** Neither Deno nor Bun gives a code to a name that does not resolve, and
+ * both give one to everything that comes from the system. */
+function codeOf(cause: unknown): string {
+  const code = (cause as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : "ENOTFOUND";
+}
+
+function describe(options: ListenOptions): string {
+  if (options.fd !== undefined) return `descriptor ${options.fd}`;
+  if (options.path !== undefined) return options.path;
+  const host = options.hostname ?? defaultHostname;
+  const shown = host.includes(":") ? `[${host}]` : host;
+  return `${shown}:${options.port ?? 0}`;
+}

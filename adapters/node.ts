@@ -1,0 +1,281 @@
+/**
+ * The transport over `node:net`. It serves Node, and on Deno and Bun what
+ * their own listeners cannot do.
+ *
+ * ```ts
+ * import { nodeTransport } from "@headgate/headgate/node";
+ *
+ * const listener = await nodeTransport.listen({ port: 0 }, (stream) => {
+ *   stream.closeWrite();
+ * });
+ * await listener.close();
+ * ```
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
+import process from "node:process";
+import { StreamError } from "../src/errors.ts";
+import type {
+  Address,
+  ByteStream,
+  Listener,
+  ListenOptions,
+  MaybePromise,
+  Transport,
+} from "../src/stream.ts";
+import {
+  defaultBacklog,
+  defaultHostname,
+  listenError,
+  reusePortUnsupported,
+  tcpAddress,
+  unixAddress,
+} from "./endpoint.ts";
+import { PushStream } from "./push_stream.ts";
+
+export type {
+  Address,
+  ByteStream,
+  Listener,
+  ListenOptions,
+  MaybePromise,
+  Transport,
+} from "../src/stream.ts";
+
+/** Listens with `node:net`. */
+export const nodeTransport: Transport = { name: "node", listen };
+
+async function listen(
+  options: ListenOptions,
+  accept: (stream: ByteStream) => void,
+): Promise<Listener> {
+  if (options.reusePort === true && !supportsReusePort()) {
+    throw reusePortUnsupported(options, `Node ${process.versions.node}`);
+  }
+  const server = createServer({ allowHalfOpen: true, noDelay: true });
+  let path = options.path ?? null;
+  server.on("connection", (socket) => accept(new NodeStream(socket, path)));
+  await bind(server, options);
+  const bound = server.address();
+  if (typeof bound === "string") path = bound; // an inherited Unix socket
+  // A failed accept (too many open files) concerns one connection, not us.
+  server.on("error", () => {});
+  return {
+    address: bound === null || typeof bound === "string"
+      ? unixAddress(path)
+      : tcpAddress(bound.address, bound.port),
+    close() {
+      // Its callback would wait for the accepted connections, which live on.
+      if (server.listening) server.close();
+      return Promise.resolve();
+    },
+  };
+}
+
+function bind(server: Server, options: ListenOptions): Promise<void> {
+  const { promise, resolve, reject } = deferred();
+  server.once("error", (cause: NodeJS.ErrnoException) => {
+    reject(listenError(options, cause, codeOf(cause, options)));
+  });
+  server.listen(endpoint(options), () => {
+    server.removeAllListeners("error");
+    resolve();
+  });
+  return promise;
+}
+
+function endpoint(options: ListenOptions): object {
+  const backlog = options.backlog ?? defaultBacklog;
+  if (options.fd !== undefined) return { fd: options.fd, backlog };
+  if (options.path !== undefined) return { path: options.path, backlog };
+  return {
+    host: options.hostname ?? defaultHostname,
+    port: options.port ?? 0,
+    backlog,
+    reusePort: options.reusePort === true,
+  };
+}
+
+/** libuv reports a missing directory of a Unix socket as EACCES. */
+function codeOf(
+  cause: NodeJS.ErrnoException,
+  options: ListenOptions,
+): string | undefined {
+  const missing = cause.code === "EACCES" && options.path !== undefined &&
+    !existsSync(dirname(options.path));
+  return missing ? "ENOENT" : cause.code;
+}
+
+/** Since 23.1 and 22.12; Deno and Bun have it in every version that we run on. */
+function supportsReusePort(): boolean {
+  if (process.versions.deno !== undefined) return true;
+  if (process.versions.bun !== undefined) return true;
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  return major > 23 || (major === 23 && minor >= 1) ||
+    (major === 22 && minor >= 12);
+}
+
+/** The stream of a socket, so that the event functions below are shared by all
+ * connections instead of being closures of each. */
+const owner: unique symbol = Symbol("owner");
+
+interface OwnedSocket extends Socket {
+  [owner]: NodeStream;
+}
+
+function onData(this: Socket, chunk: Uint8Array): void {
+  (this as OwnedSocket)[owner].arrived(chunk);
+}
+
+function onEnd(this: Socket): void {
+  (this as OwnedSocket)[owner].arrivedEnd();
+}
+
+function onError(this: Socket, cause: Error): void {
+  (this as OwnedSocket)[owner].failed(cause);
+}
+
+function onClose(this: Socket): void {
+  (this as OwnedSocket)[owner].closed();
+}
+
+/** A write that the kernel did not take at once. */
+interface PendingWrite {
+  /** Its number among all writes of the connection. */
+  readonly number: number;
+  readonly resolve: () => void;
+  readonly reject: (failure: StreamError) => void;
+}
+
+class NodeStream extends PushStream {
+  readonly remote: Address;
+  readonly #socket: Socket;
+  /** The listener's path, for a Unix-domain connection. */
+  readonly #path: string | null;
+  #local: Address | null = null;
+  /** How many writes were issued, and how many of them have left. */
+  #issued = 0;
+  #completed = 0;
+  readonly #pending: PendingWrite[] = [];
+  #writable = true;
+  #open = true;
+
+  constructor(socket: Socket, path: string | null) {
+    super();
+    this.#socket = socket;
+    this.#path = path;
+    this.remote = path === null
+      ? tcpAddress(socket.remoteAddress, socket.remotePort)
+      : unixAddress("");
+    (socket as OwnedSocket)[owner] = this;
+    socket.on("error", onError);
+    socket.on("close", onClose);
+    socket.on("end", onEnd);
+    socket.on("data", onData);
+  }
+
+  get local(): Address {
+    return this.#local ??= this.#path === null
+      ? tcpAddress(this.#socket.localAddress, this.#socket.localPort)
+      : unixAddress(this.#path);
+  }
+
+  write(bytes: Uint8Array): MaybePromise<void> {
+    if (!this.#writable) throw this.failure ?? new StreamError(notWritable);
+    this.#issued++;
+    this.#socket.write(bytes, this.#written);
+    // libuv tries the system call before it queues: nothing left, all sent.
+    if (this.#socket.writableLength === 0) return undefined;
+    const { promise, resolve, reject } = deferred();
+    promise.catch(ignore);
+    this.#pending.push({ number: this.#issued, resolve, reject });
+    return promise;
+  }
+
+  /** Called after each write, in order, and not before `write()` returned. */
+  readonly #written = (cause?: Error | null): void => {
+    if (cause) return this.failed(cause);
+    this.#completed++;
+    while (this.#pending.length > 0) {
+      const first = this.#pending[0]!;
+      if (first.number > this.#completed) return;
+      this.#pending.shift();
+      first.resolve();
+    }
+  };
+
+  closeWrite(): void {
+    if (!this.#writable) return;
+    this.#writable = false;
+    this.#socket.end();
+  }
+
+  close(): void {
+    if (!this.#drop()) return;
+    this.#socket.destroy();
+  }
+
+  reset(): void {
+    if (!this.#drop()) return;
+    const socket = this.#socket;
+    // A Unix socket knows no RST, and libuv refuses it while a FIN is queued.
+    const finQueued = socket.writableEnded && !socket.writableFinished;
+    if (this.#path !== null || finQueued) socket.destroy();
+    else socket.resetAndDestroy();
+  }
+
+  failed(cause: Error): void {
+    const failure = new StreamError(cause.message, { cause });
+    this.arrivedFailure(failure);
+    this.#dropOutput(failure);
+  }
+
+  closed(): void {
+    this.arrivedEnd();
+    this.#dropOutput(new StreamError("Connection closed"));
+  }
+
+  protected override pauseInput(): void {
+    this.#socket.pause();
+  }
+
+  protected override resumeInput(): void {
+    this.#socket.resume();
+  }
+
+  /** False when there is nothing to drop any more. */
+  #drop(): boolean {
+    if (!this.#open) return false;
+    this.#open = false;
+    this.dropInput();
+    this.#dropOutput(new StreamError("Connection closed"));
+    return true;
+  }
+
+  #dropOutput(failure: StreamError): void {
+    this.#writable = false;
+    for (const write of this.#pending.splice(0)) write.reject(failure);
+  }
+}
+
+const notWritable = "Write to a closed connection";
+
+function ignore(): void {}
+
+/** `Promise.withResolvers()`, which Node 20 lacks. */
+function deferred(): {
+  promise: Promise<void>;
+  resolve: () => void;
+  reject: (failure: Error) => void;
+} {
+  let resolve!: () => void;
+  let reject!: (failure: Error) => void;
+  const promise = new Promise<void>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}
