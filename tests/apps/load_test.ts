@@ -1,0 +1,194 @@
+import {
+  assertEquals,
+  assertRejects,
+  assertStrictEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { test } from "node:test";
+import {
+  loadApplication,
+  parseApplicationName,
+  selectApplication,
+} from "../../src/apps/load.ts";
+import { CommandError } from "../../src/command_error.ts";
+import type { Host, ImportOutcome } from "../../src/host.ts";
+import type { Application } from "../../src/wsgi.ts";
+
+const app: Application = (_environ, startResponse) => {
+  startResponse("200 OK", []);
+  return [];
+};
+
+test("parseApplicationName() splits the file from the name", () => {
+  const cases: [string, string, string | undefined][] = [
+    ["app.ts:app", "app.ts", "app"],
+    ["app.ts", "app.ts", undefined],
+    ["./a/b.mjs:make_app", "./a/b.mjs", "make_app"],
+    ["a:b.ts:app", "a:b.ts", "app"],
+    ["C:\\site\\app.ts", "C:\\site\\app.ts", undefined],
+    ["C:\\site\\app.ts:app", "C:\\site\\app.ts", "app"],
+    ["app.ts:default", "app.ts", "default"],
+  ];
+  for (const [text, path, name] of cases) {
+    assertEquals(parseApplicationName(text), { path, name });
+  }
+});
+
+test("parseApplicationName() refuses what it cannot serve", () => {
+  const cases: [string, string][] = [
+    ["app.ts:", "No name after the colon"],
+    ["flaskapp:app", "not a JavaScript or TypeScript file"],
+    ["app.py:app", "Python applications are not served yet"],
+    ["fastcgi://127.0.0.1:9000", "FastCGI applications are not served yet"],
+    ["app", "not a JavaScript or TypeScript file"],
+  ];
+  for (const [text, reason] of cases) {
+    const error = assertThrows(
+      () => parseApplicationName(text),
+      CommandError,
+      reason,
+    );
+    assertEquals(error.exitCode, 2);
+  }
+});
+
+function select(
+  name: string | undefined,
+  exports: Record<string, unknown>,
+  type: "auto" | "wsgi" = "auto",
+) {
+  return selectApplication({ path: "app.ts", name }, type, exports);
+}
+
+test("a named function with two parameters is a WSGI application", () => {
+  const loaded = select("app", { app });
+  assertEquals(loaded.kind, "wsgi");
+  assertStrictEquals(loaded.application, app);
+});
+
+test("the default export needs --type wsgi", () => {
+  assertStrictEquals(
+    select(undefined, { default: app }, "wsgi").application,
+    app,
+  );
+  const error = assertThrows(
+    () => select(undefined, { default: app, other: app }),
+    CommandError,
+    "Cannot tell",
+  );
+  assertEquals(error.exitCode, 1);
+  assertStringIncludes(error.remedy, "--type wsgi");
+  assertStringIncludes(error.remedy, "app.ts:other");
+  assertStringIncludes(error.remedy, "Fetch handlers are not served yet");
+});
+
+test("--type wsgi takes a function of any number of parameters", () => {
+  const variadic = (...args: Parameters<Application>) => app(...args);
+  const error = assertThrows(() => select("app", { app: variadic }));
+  assertStringIncludes((error as CommandError).message, "takes 0 parameters");
+  assertStrictEquals(
+    select("app", { app: variadic }, "wsgi").application,
+    variadic,
+  );
+});
+
+test("an export that is missing is answered with those that exist", () => {
+  const error = assertThrows(
+    () => select("ap", { app, limit: 3 }),
+    CommandError,
+    'app.ts has no export "ap"; it exports app, limit',
+  );
+  assertEquals(error.remedy, "Try app.ts:app.");
+  assertThrows(() => select("app", {}), CommandError, "it exports nothing");
+  assertThrows(
+    () => select(undefined, { app }),
+    CommandError,
+    "no default export",
+  );
+  assertThrows(() => select("toString", { app }), CommandError, "no export");
+});
+
+test("what is not a function is refused by its kind", () => {
+  const cases: [unknown, string][] = [
+    [{}, "an object"],
+    [[], "an array"],
+    [null, "null"],
+    ["x", "a string"],
+    [undefined, "undefined"],
+  ];
+  for (const [value, kind] of cases) {
+    assertThrows(
+      () => select("app", { app: value }),
+      CommandError,
+      `app.ts:app is ${kind}, not a WSGI application`,
+    );
+  }
+});
+
+test("no property of an application is read to guess its kind", () => {
+  const trap = new Proxy({}, {
+    get(_target, key) {
+      throw new Error(`read ${String(key)}`);
+    },
+    has(_target, key) {
+      throw new Error(`probed ${String(key)}`);
+    },
+  });
+  assertThrows(() => select("app", { app: trap }), CommandError, "an object");
+});
+
+function fakeHost(outcome: ImportOutcome, kind?: "file" | "directory"): Host {
+  return {
+    cwd: () => "/site",
+    status: () => kind && { kind, identity: "1" },
+    importModule: () => Promise.resolve(outcome),
+  } as unknown as Host;
+}
+
+test("loadApplication() imports the file and selects the export", async () => {
+  const host = fakeHost({ exports: { app } }, "file");
+  const loaded = await loadApplication("app.ts:app", "auto", host);
+  assertStrictEquals(loaded.application, app);
+});
+
+test("loadApplication() says where it looked for a missing file", async () => {
+  const error = await assertRejects(
+    () => loadApplication("app.ts:app", "auto", fakeHost({ exports: {} })),
+    CommandError,
+    "No file app.ts in /site",
+  );
+  assertEquals(error.exitCode, 1);
+  await assertRejects(
+    () =>
+      loadApplication(
+        "app.ts",
+        "auto",
+        fakeHost({ exports: {} }, "directory"),
+      ),
+    CommandError,
+    "app.ts is not a file",
+  );
+});
+
+test("loadApplication() passes the runtime's account on", async () => {
+  const reasons = {
+    typescript: "Node 22.18 or later, Deno or Bun",
+    syntax: "Correct the line",
+    missing: "Install what is missing",
+    threw: "Correct what threw",
+  } as const;
+  for (const [reason, remedy] of Object.entries(reasons)) {
+    const failure = {
+      reason: reason as keyof typeof reasons,
+      account: "app.ts:3",
+    };
+    const error = await assertRejects(
+      () => loadApplication("app.ts", "wsgi", fakeHost({ failure }, "file")),
+      CommandError,
+    );
+    assertEquals(error.exitCode, 1);
+    assertEquals(error.detail, "app.ts:3");
+    assertStringIncludes(error.remedy, remedy);
+  }
+});
