@@ -29,3 +29,9 @@ export class CommandError extends Error {
     this.detail = detail;
   }
 }
+
+/** The `code` of a runtime's own error, as in "EADDRINUSE"; "" without one. */
+export function errorCode(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? error.code : "";
+  return typeof code === "string" ? code : "";
+}

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { defaultAccessFormat } from "./access_log.ts";
 import { defaultLimits } from "./limits.ts";
 
 /** The groups of the help page, in their order. */
@@ -13,7 +12,7 @@ export const optionGroups = [
   "Listening",
   "Logging",
   "Timeouts, in seconds",
-  "Limits, in bytes",
+  "Limits",
   "Other",
 ] as const;
 
@@ -52,7 +51,7 @@ export const optionTable: readonly OptionEntry[] = [
     value: "ADDRESS",
     group: "Listening",
     summary: "HOST:PORT, PORT, :PORT (every interface) or unix:PATH; " +
-      "may be repeated; if PORT is set in the environment, 0.0.0.0:$PORT",
+      "may be repeated",
     fallback: "127.0.0.1:8000",
     repeatable: true,
   },
@@ -82,7 +81,8 @@ export const optionTable: readonly OptionEntry[] = [
     name: "access-log-format",
     value: "FORMAT",
     group: "Logging",
-    summary: "common, combined, json, or atoms as in " + defaultAccessFormat,
+    summary: "common, combined, json, or gunicorn's atoms, as in " +
+      "'%(h)s \"%(r)s\" %(s)s %({referer}i)s'",
     fallback: "combined",
   },
   {
@@ -116,29 +116,30 @@ export const optionTable: readonly OptionEntry[] = [
   {
     name: "limit-request-line",
     value: "N",
-    group: "Limits, in bytes",
-    summary: "The request line",
+    group: "Limits",
+    summary: "Bytes of the request line",
     fallback: String(defaultLimits.requestLine),
   },
   {
     name: "limit-request-field-size",
     value: "N",
-    group: "Limits, in bytes",
-    summary: "One header field line",
+    group: "Limits",
+    summary: "Bytes of one header field line",
     fallback: String(defaultLimits.fieldLine),
   },
   {
     name: "limit-request-fields",
     value: "N",
-    group: "Limits, in bytes",
-    summary: "How many header field lines (a count)",
+    group: "Limits",
+    summary: "Number of header field lines",
     fallback: String(defaultLimits.fieldCount),
   },
   {
     name: "limit-request-body",
     value: "N",
-    group: "Limits, in bytes",
-    summary: "Request content, as in 65536, 64K, 10M, 1G or unlimited",
+    group: "Limits",
+    summary: "Bytes of the request content, as in 65536, 64K, 10M, 1G " +
+      "or unlimited",
     fallback: "unlimited",
   },
   {
@@ -163,8 +164,8 @@ export function variableName(name: string): string {
 }
 
 const width = 80;
-const indent = 4;
-const column = 33;
+const indent = 2;
+const column = 36;
 
 /** The help page: examples first, then the options by group; at most 80
  * columns wide. */
@@ -193,10 +194,10 @@ JavaScript or TypeScript (.js .mjs .ts .mts .tsx).
 `;
 
 const closing = `Environment:
-    PORT                       changes the default address to 0.0.0.0:PORT
-    HEADGATE_BIND and so on    set any option; several values are separated by
-                               spaces; the command line goes before them
-    NO_COLOR, FORCE_COLOR      turn colours off or on
+  PORT                      changes the default address to 0.0.0.0:PORT
+  HEADGATE_BIND and so on   set any option that takes a value; the command line
+                            goes before them
+  NO_COLOR, FORCE_COLOR     turn colours off or on
 
 Signals: SIGINT (Ctrl+C) and SIGTERM let running requests end, then exit; a
 second one exits at once.
