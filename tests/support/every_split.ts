@@ -4,6 +4,9 @@ import type { MaybePromise } from "../../src/stream.ts";
 /** Up to this many bytes, every cut is tried; beyond it, a sample of them. */
 const everyCutUpTo = 600;
 
+/** Up to this many bytes, the sample is of about 64 cuts; beyond it, of 16. */
+const manyCutsUpTo = 8192;
+
 /** What is tried at a cut: the pieces in order, and a name for the way. */
 export type SplitCheck = (
   pieces: readonly Uint8Array[],
@@ -11,8 +14,8 @@ export type SplitCheck = (
 ) => MaybePromise<void>;
 
 /** Calls `check` with `bytes` whole, byte by byte, and cut in two at every
- * place; above 600 bytes at about 64 places, the ends of lines among them. Runs
- * in order; the error of the first check that fails tells the way. */
+ * place; in long input at some places, the ends of lines among them. Runs in
+ * order; the error of the first check that fails tells the way. */
 export async function everySplit(
   bytes: Uint8Array,
   check: SplitCheck,
@@ -51,13 +54,14 @@ export function cuts(bytes: Uint8Array): number[] {
     for (let at = 1; at < bytes.length; at++) places.add(at);
     return [...places];
   }
-  const stride = Math.ceil(bytes.length / 32);
+  const sample = bytes.length <= manyCutsUpTo ? 32 : 8;
+  const stride = Math.ceil(bytes.length / sample);
   for (let at = 1; at < bytes.length; at += stride) places.add(at);
   const lineEnds: number[] = [];
   for (let at = 1; at < bytes.length; at++) {
     if (bytes[at - 1] === 0x0d && bytes[at] === 0x0a) lineEnds.push(at);
   }
-  const thinning = Math.ceil(lineEnds.length / 16);
+  const thinning = Math.ceil(2 * lineEnds.length / sample);
   for (let index = 0; index < lineEnds.length; index += thinning) {
     // Between CR and LF, and behind both.
     places.add(lineEnds[index]!).add(lineEnds[index]! + 1);
