@@ -1,0 +1,525 @@
+/** The command line as a user meets it: a real process, its exit code, what it
+ * writes, and what it answers. */
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertNotMatch,
+  assertStringIncludes,
+} from "@std/assert";
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+import type { Address } from "../src/stream.ts";
+import { version } from "../src/version.ts";
+import { Program, runProgram } from "./support/program.ts";
+import { RawClient } from "./support/raw_client.ts";
+
+const onLinux = process.platform === "linux";
+const readsTypeScript = "Deno" in globalThis || "Bun" in globalThis ||
+  Boolean((process.features as { typescript?: unknown }).typescript);
+
+/** A directory with files, removed at the end of the scope. */
+class Site implements Disposable {
+  readonly directory = mkdtempSync(join(tmpdir(), "headgate-"));
+
+  constructor(files: Readonly<Record<string, string>> = {}) {
+    for (const [name, text] of Object.entries(files)) {
+      writeFileSync(this.path(name), text);
+    }
+  }
+
+  path(name: string): string {
+    return join(this.directory, name);
+  }
+
+  read(name: string): string {
+    return readFileSync(this.path(name), "utf8");
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+const anyPort = "--bind=127.0.0.1:0";
+
+/** One request, one response, one connection. */
+async function ask(
+  address: Address | undefined,
+  path = "/",
+  more = "",
+): Promise<string> {
+  assert(address !== undefined);
+  const client = await RawClient.connect(address);
+  await client.send(
+    `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${more}\r\n`,
+  );
+  await client.untilEnded();
+  await client.close();
+  return client.receivedText;
+}
+
+test("--version tells ours and the runtime's", async () => {
+  const { stdout, outcome } = await runProgram(["--version"]);
+  assertEquals(outcome, 0);
+  assertMatch(stdout, /^headgate \S+ \((Deno|Bun|Node) \d+\.\d+\S*\)\n$/);
+  assertStringIncludes(stdout, version);
+});
+
+test("--help goes to standard output and fits 80 columns", async () => {
+  for (const flag of ["--help", "-h"]) {
+    const { stdout, stderr, outcome } = await runProgram([flag]);
+    assertEquals([outcome, stderr], [0, ""]);
+    assertStringIncludes(stdout, "Examples:");
+    assert(stdout.split("\n").every((line) => line.length <= 80));
+  }
+});
+
+const usageErrors: [args: string[], what: string, how: string][] = [
+  [["--bnid", "8000"], "No option --bnid", "Did you mean --bind?"],
+  [["--acess-log=off"], "No option --acess-log", "Did you mean --access-log?"],
+  [["--no-help"], "No option --no-help", "--help"],
+  [["-x"], "No option -x", "headgate --help"],
+  [["--bind"], "--bind needs a value", "--bind 127.0.0.1:8000"],
+  [["--bind", "--type", "wsgi"], "--bind needs a value", "127.0.0.1:8000"],
+  [["--bind", "localhost"], "the port is missing", "localhost:8000"],
+  [["-b", "127.0.0.1:99999"], "99999 is not a port", "65535"],
+  [["--log-level", "loud"], '"loud" is not one of', "debug"],
+  [["--keep-alive", "x"], "--keep-alive", "30"],
+  [["a.mjs:app", "b.mjs:app"], "One application", "--help"],
+  [["app.py:app"], "Python applications are not served yet", "app.ts:app"],
+  [["app.mjs:"], "No name after the colon", "app.mjs:app"],
+];
+
+for (const [args, what, how] of usageErrors) {
+  test(`exit code 2: headgate ${args.join(" ")}`, async () => {
+    const { stdout, stderr, outcome } = await runProgram(args);
+    assertEquals([outcome, stdout], [2, ""]);
+    assertStringIncludes(stderr, `headgate: `);
+    assertStringIncludes(stderr, what);
+    assertStringIncludes(stderr, how);
+    assertNotMatch(stderr, /^\s+at /m);
+  });
+}
+
+const hello = `const encoder = new TextEncoder();
+export const app = (environ, startResponse) => {
+  startResponse("200 OK", [["Content-Type", "text/plain"]]);
+  return [encoder.encode("hello " + environ.PATH_INFO)];
+};
+export const other = 3;
+export default app;
+`;
+
+const broken: [file: string, text: string, what: RegExp, how: string][] = [
+  ["absent", "", /No file .*absent\.mjs/, "Check the spelling"],
+  [
+    "names",
+    hello,
+    /no export "ap".*it exports app, default, other/,
+    "names.mjs:app",
+  ],
+  ["object", "export const ap = {};", /is an object, not a WSGI/, "function"],
+  ["syntax", "\nconst = 3;\n", /syntax\.mjs:2/, "Correct the line"],
+  [
+    "throws",
+    '\nthrow new Error("at import");\n',
+    /at import[^]*throws\.mjs:2/,
+    "Correct what threw",
+  ],
+  [
+    "imports",
+    'import "./nowhere.mjs";\n',
+    /nowhere\.mjs/,
+    "Install what is missing",
+  ],
+  ["links", 'import { x } from "./names.mjs";\n', /'x'/, "Correct the line"],
+];
+
+for (const [name, text, what, how] of broken) {
+  test(`exit code 1: an application file that is broken: ${name}`, async () => {
+    using site = new Site({ "names.mjs": hello });
+    if (text !== "") writeFileSync(site.path(`${name}.mjs`), text);
+    const file = site.path(`${name}.mjs`);
+    const { stdout, stderr, outcome } = await runProgram([`${file}:ap`]);
+    assertEquals([outcome, stdout], [1, ""], stderr);
+    assertMatch(stderr, what);
+    assertStringIncludes(stderr, how);
+  });
+}
+
+test("a default export says how to choose, and is served with --type", async () => {
+  using site = new Site({ "app.mjs": hello });
+  const { stderr, outcome } = await runProgram([site.path("app.mjs")]);
+  assertEquals(outcome, 1);
+  assertStringIncludes(stderr, "--type wsgi");
+  assertStringIncludes(stderr, "Fetch handlers are not served yet");
+
+  await using program = new Program([
+    site.path("app.mjs"),
+    "--type",
+    "wsgi",
+    anyPort,
+  ]);
+  const [address] = await program.ready();
+  assertMatch(await ask(address, "/x"), /hello \/x$/);
+});
+
+test("TypeScript is served, or Node's age is explained", async () => {
+  using site = new Site({
+    "app.ts": `import type { Writable } from "node:stream";
+export type Unused = Writable;
+export function app(_environ: object, startResponse: (...args: unknown[]) => unknown) {
+  startResponse("204 No Content", []);
+  return [] as Uint8Array[];
+}
+`,
+  });
+  await using program = new Program([site.path("app.ts") + ":app", anyPort]);
+  if (readsTypeScript) {
+    const [address] = await program.ready();
+    assertMatch(await ask(address), /^HTTP\/1\.1 204 /);
+  } else {
+    assertEquals(await program.ended(), 1);
+    assertStringIncludes(program.stderr, "Node 22.18 or later, Deno or Bun");
+  }
+});
+
+test("the welcome page is served; the start and the requests are told", async () => {
+  await using program = new Program([anyPort]);
+  const [address] = await program.ready();
+  assertMatch(await ask(address), /^HTTP\/1\.1 200 OK\r\n[^]*<title>Headgate/);
+  await program.until(() => / 200 /.test(program.stdout), "an access line");
+  const { stdout } = program;
+  const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \[INFO\]`;
+  assertMatch(
+    stdout,
+    new RegExp(`^${time} Headgate ${version} on (Deno|Bun|Node) \\S+, pid `),
+  );
+  assertStringIncludes(stdout, `pid ${program.pid}\n`);
+  assertStringIncludes(stdout, "Application: the welcome page");
+  assertMatch(stdout, /Ready in \d+ ms/);
+  assertMatch(
+    stdout,
+    /^127\.0\.0\.1 - - \[.+\] "GET \/ HTTP\/1\.1" 200 \d+ "-" "-"$/m,
+  );
+  assert(!stdout.includes("\x1b"));
+
+  program.signal("SIGTERM");
+  assertEquals(await program.ended(), 0);
+  assertMatch(program.stdout, /\[INFO\] Stopped\n$/);
+  assertEquals(program.stderr, "");
+});
+
+test("SIGINT ends with 0 as well", async () => {
+  await using program = new Program([anyPort]);
+  await program.ready();
+  program.signal("SIGINT");
+  assertEquals(await program.ended(), 0);
+});
+
+const slow = `const encoder = new TextEncoder();
+const started = Date.now();
+export const app = async (environ, startResponse) => {
+  environ["wsgi.errors"].write("begun " + environ.PATH_INFO + "\\n");
+  if (environ.PATH_INFO === "/never") await new Promise((r) => setTimeout(r, 60_000));
+  if (environ.PATH_INFO === "/throw") throw new Error("on purpose\\nforged");
+  await new Promise((r) => setTimeout(r, 300));
+  startResponse("200 OK", [["Content-Type", "text/plain"]]);
+  return [encoder.encode("whole")];
+};
+`;
+
+test("SIGTERM lets a running request end", async () => {
+  using site = new Site({ "app.mjs": slow });
+  await using program = new Program([site.path("app.mjs") + ":app", anyPort]);
+  const [address] = await program.ready();
+  const answer = ask(address, "/slow");
+  await program.until(() => /begun \/slow/.test(program.stdout), "the request");
+  program.signal("SIGTERM");
+  assertMatch(await answer, /whole$/);
+  assertEquals(await program.ended(), 0);
+  assertMatch(program.stdout, /"GET \/slow HTTP\/1\.1" 200 5 /);
+});
+
+test("--graceful-timeout bounds the wait", async () => {
+  using site = new Site({ "app.mjs": slow });
+  await using program = new Program([
+    site.path("app.mjs") + ":app",
+    anyPort,
+    "--graceful-timeout=0.1",
+  ]);
+  const [address] = await program.ready();
+  const answer = ask(address, "/never").catch(() => "");
+  await program.until(
+    () => /begun \/never/.test(program.stdout),
+    "the request",
+  );
+  program.signal("SIGTERM");
+  assertEquals(await program.ended(), 0);
+  assertEquals(await answer, "");
+});
+
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+  test(`a second signal exits at once: ${signal} with ${code}`, async () => {
+    using site = new Site({ "app.mjs": slow });
+    await using program = new Program([site.path("app.mjs") + ":app", anyPort]);
+    const [address] = await program.ready();
+    const answer = ask(address, "/never").catch(() => "");
+    await program.until(() => /begun/.test(program.stdout), "the request");
+    program.signal("SIGTERM");
+    await program.until(() => /SIGTERM: /.test(program.stdout), "the stop");
+    program.signal(signal);
+    assertEquals(await program.ended(), code);
+    await answer;
+  });
+}
+
+test("an application that throws is a 500 with its stack in the log", async () => {
+  using site = new Site({ "app.mjs": slow });
+  await using program = new Program([site.path("app.mjs") + ":app", anyPort]);
+  const [address] = await program.ready();
+  assertMatch(await ask(address, "/throw"), /^HTTP\/1\.1 500 /);
+  await program.until(() => / 500 /.test(program.stdout), "an access line");
+  assertMatch(program.stdout, /\[ERROR\] [^]*on purpose\n {2}forged/);
+  assertStringIncludes(program.stdout, "app.mjs");
+});
+
+test("log, access log and standard output each get their own", async () => {
+  using site = new Site();
+  await using program = new Program([
+    anyPort,
+    "--log-level",
+    "debug",
+    "--log-file",
+    "-",
+    "--access-log",
+    site.path("access.log"),
+    "--access-log-format",
+    "json",
+  ]);
+  const [address] = await program.ready();
+  await ask(address, "/missing");
+  program.signal("SIGTERM");
+  await program.ended();
+  assertMatch(program.stdout, /\[DEBUG\] /);
+  assertNotMatch(program.stdout, /missing/);
+  const line = JSON.parse(site.read("access.log"));
+  assertEquals([line.target, line.status], ["/missing", 404]);
+});
+
+test("--log-file leaves standard output to the access log", async () => {
+  using site = new Site();
+  await using program = new Program([
+    anyPort,
+    "--log-file",
+    site.path("error.log"),
+    "--access-log-format=%(s)s",
+  ]);
+  await program.until(() => existsSync(site.path("error.log")), "the log file")
+    .catch(() => {});
+  const text = () =>
+    existsSync(site.path("error.log")) ? site.read("error.log") : "";
+  for (const end = Date.now() + 10_000; !/Ready/.test(text());) {
+    assert(Date.now() < end, program.stderr);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const port = Number(/:(\d+)\n/.exec(text())?.[1]);
+  await ask({ host: "127.0.0.1", port });
+  program.signal("SIGTERM");
+  assertEquals(await program.ended(), 0);
+  assertEquals(program.stdout, "200\n");
+  assertMatch(text(), /Stopped\n$/);
+});
+
+test("a log file that cannot be opened is an error", async () => {
+  using site = new Site();
+  const { stderr, outcome } = await runProgram([
+    anyPort,
+    "--access-log",
+    site.path("no/such/access.log"),
+  ]);
+  assertEquals(outcome, 1);
+  assertStringIncludes(stderr, "--access-log: cannot write to");
+  assertStringIncludes(stderr, "ENOENT");
+});
+
+test("--access-log off writes none", async () => {
+  await using program = new Program([anyPort, "--access-log", "off"]);
+  const [address] = await program.ready();
+  await ask(address, "/unlogged");
+  program.signal("SIGTERM");
+  await program.ended();
+  assertNotMatch(program.stdout, /unlogged/);
+});
+
+test("no line is lost at exit", async () => {
+  await using program = new Program([
+    anyPort,
+    "--access-log-format",
+    "%(q)s %(a)s",
+  ]);
+  const [address] = await program.ready();
+  assert(address !== undefined);
+  const client = await RawClient.connect(address);
+  const agent = "x".repeat(200);
+  const count = 2000;
+  const one = (index: number) =>
+    `GET /a?n${index} HTTP/1.1\r\nHost: a\r\nUser-Agent: ${agent}\r\n` +
+    `${index === count - 1 ? "Connection: close\r\n" : ""}\r\n`;
+  await client.send(Array.from({ length: count }, (_, i) => one(i)).join(""));
+  await client.untilEnded();
+  program.signal("SIGTERM");
+  await client.close();
+  assertEquals(await program.ended(), 0);
+  assertEquals(program.stdout.match(/^n\d+ x{200}$/gm)?.length, count);
+});
+
+test("a reader of standard output that leaves does not end the server", async () => {
+  await using program = new Program([anyPort]);
+  const [address] = await program.ready();
+  program.abandonOutput();
+  for (let count = 0; count < 3; count++) {
+    assertMatch(await ask(address), /^HTTP\/1\.1 200 /);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+  }
+  assertEquals(program.outcome, undefined);
+  program.signal("SIGTERM");
+  assertEquals(await program.ended(), 0);
+});
+
+test("a busy port is told with its holder", async () => {
+  await using first = new Program([anyPort]);
+  const [address] = await first.ready();
+  const port = address?.port ?? 0;
+  const { stderr, outcome } = await runProgram([`--bind=127.0.0.1:${port}`]);
+  assertEquals(outcome, 1);
+  assertStringIncludes(stderr, `Port ${port} is in use`);
+  assertMatch(stderr, /Try --bind 127\.0\.0\.1:\d+\.\n$/);
+  if (onLinux) {
+    assertMatch(stderr, new RegExp(`by \\S+.* \\(pid ${first.pid}\\)`));
+  }
+});
+
+test("of several addresses the busy one is told, and none is kept", async () => {
+  await using first = new Program([anyPort]);
+  const [address] = await first.ready();
+  const port = address?.port ?? 0;
+  using site = new Site();
+  const { stderr, outcome } = await runProgram([
+    "-b",
+    `unix:${site.path("a.sock")}`,
+    "-b",
+    `127.0.0.1:${port}`,
+  ]);
+  assertEquals(outcome, 1);
+  assertStringIncludes(stderr, `Port ${port} is in use`);
+  assertEquals(existsSync(site.path("a.sock")), false);
+});
+
+test("an address of another machine is refused", async () => {
+  const { stderr, outcome } = await runProgram(["--bind=192.0.2.1:0"]);
+  assertEquals(outcome, 1);
+  assertStringIncludes(stderr, "no such address");
+});
+
+test("a Unix-domain socket is served, and removed at the end", async () => {
+  using site = new Site();
+  const path = site.path("a.sock");
+  await using program = new Program([
+    "-b",
+    `unix:${path}`,
+    "-b",
+    "127.0.0.1:0",
+  ]);
+  const [socket, port] = await program.ready();
+  assertEquals(socket, { host: path, port: 0 });
+  assertMatch(await ask(socket), /^HTTP\/1\.1 200 /);
+  assertMatch(await ask(port), /^HTTP\/1\.1 200 /);
+
+  const second = await runProgram(["-b", `unix:${path}`]);
+  assertEquals(second.outcome, 1);
+  assertStringIncludes(second.stderr, "another server answers there");
+  assertMatch(await ask(socket), /^HTTP\/1\.1 200 /);
+
+  program.signal("SIGTERM");
+  assertEquals(await program.ended(), 0);
+  assertEquals(existsSync(path), false);
+});
+
+test("a stale socket file is replaced, another file is not", async () => {
+  using site = new Site({ "notes.txt": "mine" });
+  const path = site.path("a.sock");
+  await using killed = new Program(["-b", `unix:${path}`]);
+  await killed.ready();
+  killed.signal("SIGKILL");
+  await killed.ended();
+  assertEquals(existsSync(path), true);
+
+  await using program = new Program(["-b", `unix:${path}`]);
+  const [socket] = await program.ready();
+  assertMatch(await ask(socket), /^HTTP\/1\.1 200 /);
+
+  const refused = await runProgram(["-b", `unix:${site.path("notes.txt")}`]);
+  assertEquals(refused.outcome, 1);
+  assertStringIncludes(refused.stderr, "a file that is no socket");
+  assertEquals(site.read("notes.txt"), "mine");
+});
+
+test("a socket file is removed at a second signal too", async () => {
+  using site = new Site({ "app.mjs": slow });
+  const path = site.path("a.sock");
+  await using program = new Program([
+    site.path("app.mjs") + ":app",
+    "-b",
+    `unix:${path}`,
+  ]);
+  const [socket] = await program.ready();
+  const answer = ask(socket, "/never").catch(() => "");
+  await program.until(() => /begun/.test(program.stdout), "the request");
+  program.signal("SIGINT");
+  await program.until(() => /SIGINT: /.test(program.stdout), "the stop");
+  program.signal("SIGINT");
+  assertEquals(await program.ended(), 130);
+  assertEquals(existsSync(path), false);
+  await answer;
+});
+
+test("PORT and HEADGATE_* are honoured", async () => {
+  const bad = await runProgram([], { env: { PORT: "http" } });
+  assertEquals(bad.outcome, 2);
+  assertStringIncludes(bad.stderr, "PORT in the environment");
+
+  await using program = new Program([], {
+    env: { PORT: "0", HEADGATE_ACCESS_LOG: "off" },
+  });
+  const [address] = await program.ready();
+  assertEquals(address?.host, "0.0.0.0");
+  await ask({ host: "127.0.0.1", port: address?.port ?? 0 }, "/unlogged");
+  program.signal("SIGTERM");
+  await program.ended();
+  assertNotMatch(program.stdout, /unlogged/);
+});
+
+test("FORCE_COLOR colours what is no terminal", async () => {
+  await using program = new Program([anyPort], { env: { FORCE_COLOR: "1" } });
+  await program.ready();
+  assertStringIncludes(program.stdout, "[\x1b[32mINFO\x1b[0m]");
+});
+
+test("the limits reach the gateway", async () => {
+  await using program = new Program([anyPort, "--limit-request-line=20"]);
+  const [address] = await program.ready();
+  assertMatch(await ask(address, `/${"x".repeat(30)}`), /^HTTP\/1\.1 414 /);
+  await program.until(() => / 414 /.test(program.stdout), "an access line");
+  assertMatch(program.stdout, /\] "-" 414 /);
+});
