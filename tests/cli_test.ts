@@ -20,7 +20,7 @@ import process from "node:process";
 import { test } from "node:test";
 import type { Address } from "../src/stream.ts";
 import { version } from "../src/version.ts";
-import { Program, runProgram } from "./support/program.ts";
+import { Command, runCommand } from "./support/command.ts";
 import { RawClient } from "./support/raw_client.ts";
 
 const onLinux = process.platform === "linux";
@@ -69,7 +69,7 @@ async function ask(
 }
 
 test("--version tells ours and the runtime's", async () => {
-  const { stdout, outcome } = await runProgram(["--version"]);
+  const { stdout, outcome } = await runCommand(["--version"]);
   assertEquals(outcome, 0);
   assertMatch(stdout, /^headgate \S+ \((Deno|Bun|Node) \d+\.\d+\S*\)\n$/);
   assertStringIncludes(stdout, version);
@@ -77,7 +77,7 @@ test("--version tells ours and the runtime's", async () => {
 
 test("--help goes to standard output and fits 80 columns", async () => {
   for (const flag of ["--help", "-h"]) {
-    const { stdout, stderr, outcome } = await runProgram([flag]);
+    const { stdout, stderr, outcome } = await runCommand([flag]);
     assertEquals([outcome, stderr], [0, ""]);
     assertStringIncludes(stdout, "Examples:");
     assert(stdout.split("\n").every((line) => line.length <= 80));
@@ -102,7 +102,7 @@ const usageErrors: [args: string[], what: string, how: string][] = [
 
 for (const [args, what, how] of usageErrors) {
   test(`exit code 2: headgate ${args.join(" ")}`, async () => {
-    const { stdout, stderr, outcome } = await runProgram(args);
+    const { stdout, stderr, outcome } = await runCommand(args);
     assertEquals([outcome, stdout], [2, ""]);
     assertStringIncludes(stderr, `headgate: `);
     assertStringIncludes(stderr, what);
@@ -150,7 +150,7 @@ for (const [name, text, what, how] of broken) {
     using site = new Site({ "names.mjs": hello });
     if (text !== "") writeFileSync(site.path(`${name}.mjs`), text);
     const file = site.path(`${name}.mjs`);
-    const { stdout, stderr, outcome } = await runProgram([`${file}:ap`]);
+    const { stdout, stderr, outcome } = await runCommand([`${file}:ap`]);
     assertEquals([outcome, stdout], [1, ""], stderr);
     assertMatch(stderr, what);
     assertStringIncludes(stderr, how);
@@ -159,18 +159,18 @@ for (const [name, text, what, how] of broken) {
 
 test("a default export says how to choose, and is served with --type", async () => {
   using site = new Site({ "app.mjs": hello });
-  const { stderr, outcome } = await runProgram([site.path("app.mjs")]);
+  const { stderr, outcome } = await runCommand([site.path("app.mjs")]);
   assertEquals(outcome, 1);
   assertStringIncludes(stderr, "--type wsgi");
   assertStringIncludes(stderr, "Fetch handlers are not served yet");
 
-  await using program = new Program([
+  await using command = new Command([
     site.path("app.mjs"),
     "--type",
     "wsgi",
     anyPort,
   ]);
-  const [address] = await program.ready();
+  const [address] = await command.ready();
   assertMatch(await ask(address, "/x"), /hello \/x$/);
 });
 
@@ -184,28 +184,28 @@ export function app(_environ: object, startResponse: (...args: unknown[]) => unk
 }
 `,
   });
-  await using program = new Program([site.path("app.ts") + ":app", anyPort]);
+  await using command = new Command([site.path("app.ts") + ":app", anyPort]);
   if (readsTypeScript) {
-    const [address] = await program.ready();
+    const [address] = await command.ready();
     assertMatch(await ask(address), /^HTTP\/1\.1 204 /);
   } else {
-    assertEquals(await program.ended(), 1);
-    assertStringIncludes(program.stderr, "Node 22.18 or later, Deno or Bun");
+    assertEquals(await command.ended(), 1);
+    assertStringIncludes(command.stderr, "Node 22.18 or later, Deno or Bun");
   }
 });
 
 test("the welcome page is served; the start and the requests are told", async () => {
-  await using program = new Program([anyPort]);
-  const [address] = await program.ready();
+  await using command = new Command([anyPort]);
+  const [address] = await command.ready();
   assertMatch(await ask(address), /^HTTP\/1\.1 200 OK\r\n[^]*<title>Headgate/);
-  await program.until(() => / 200 /.test(program.stdout), "an access line");
-  const { stdout } = program;
+  await command.until(() => / 200 /.test(command.stdout), "an access line");
+  const { stdout } = command;
   const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \[INFO\]`;
   assertMatch(
     stdout,
     new RegExp(`^${time} Headgate ${version} on (Deno|Bun|Node) \\S+, pid `),
   );
-  assertStringIncludes(stdout, `pid ${program.pid}\n`);
+  assertStringIncludes(stdout, `pid ${command.pid}\n`);
   assertStringIncludes(stdout, "Application: the welcome page");
   assertMatch(stdout, /Ready in \d+ ms/);
   assertMatch(
@@ -214,17 +214,17 @@ test("the welcome page is served; the start and the requests are told", async ()
   );
   assert(!stdout.includes("\x1b"));
 
-  program.signal("SIGTERM");
-  assertEquals(await program.ended(), 0);
-  assertMatch(program.stdout, /\[INFO\] Stopped\n$/);
-  assertEquals(program.stderr, "");
+  command.signal("SIGTERM");
+  assertEquals(await command.ended(), 0);
+  assertMatch(command.stdout, /\[INFO\] Stopped\n$/);
+  assertEquals(command.stderr, "");
 });
 
 test("SIGINT ends with 0 as well", async () => {
-  await using program = new Program([anyPort]);
-  await program.ready();
-  program.signal("SIGINT");
-  assertEquals(await program.ended(), 0);
+  await using command = new Command([anyPort]);
+  await command.ready();
+  command.signal("SIGINT");
+  assertEquals(await command.ended(), 0);
 });
 
 const slow = `const encoder = new TextEncoder();
@@ -241,62 +241,62 @@ export const app = async (environ, startResponse) => {
 
 test("SIGTERM lets a running request end", async () => {
   using site = new Site({ "app.mjs": slow });
-  await using program = new Program([site.path("app.mjs") + ":app", anyPort]);
-  const [address] = await program.ready();
+  await using command = new Command([site.path("app.mjs") + ":app", anyPort]);
+  const [address] = await command.ready();
   const answer = ask(address, "/slow");
-  await program.until(() => /begun \/slow/.test(program.stdout), "the request");
-  program.signal("SIGTERM");
+  await command.until(() => /begun \/slow/.test(command.stdout), "the request");
+  command.signal("SIGTERM");
   assertMatch(await answer, /whole$/);
-  assertEquals(await program.ended(), 0);
-  assertMatch(program.stdout, /"GET \/slow HTTP\/1\.1" 200 5 /);
+  assertEquals(await command.ended(), 0);
+  assertMatch(command.stdout, /"GET \/slow HTTP\/1\.1" 200 5 /);
 });
 
 test("--graceful-timeout bounds the wait", async () => {
   using site = new Site({ "app.mjs": slow });
-  await using program = new Program([
+  await using command = new Command([
     site.path("app.mjs") + ":app",
     anyPort,
     "--graceful-timeout=0.1",
   ]);
-  const [address] = await program.ready();
+  const [address] = await command.ready();
   const answer = ask(address, "/never").catch(() => "");
-  await program.until(
-    () => /begun \/never/.test(program.stdout),
+  await command.until(
+    () => /begun \/never/.test(command.stdout),
     "the request",
   );
-  program.signal("SIGTERM");
-  assertEquals(await program.ended(), 0);
+  command.signal("SIGTERM");
+  assertEquals(await command.ended(), 0);
   assertEquals(await answer, "");
 });
 
 for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   test(`a second signal exits at once: ${signal} with ${code}`, async () => {
     using site = new Site({ "app.mjs": slow });
-    await using program = new Program([site.path("app.mjs") + ":app", anyPort]);
-    const [address] = await program.ready();
+    await using command = new Command([site.path("app.mjs") + ":app", anyPort]);
+    const [address] = await command.ready();
     const answer = ask(address, "/never").catch(() => "");
-    await program.until(() => /begun/.test(program.stdout), "the request");
-    program.signal("SIGTERM");
-    await program.until(() => /SIGTERM: /.test(program.stdout), "the stop");
-    program.signal(signal);
-    assertEquals(await program.ended(), code);
+    await command.until(() => /begun/.test(command.stdout), "the request");
+    command.signal("SIGTERM");
+    await command.until(() => /SIGTERM: /.test(command.stdout), "the stop");
+    command.signal(signal);
+    assertEquals(await command.ended(), code);
     await answer;
   });
 }
 
 test("an application that throws is a 500 with its stack in the log", async () => {
   using site = new Site({ "app.mjs": slow });
-  await using program = new Program([site.path("app.mjs") + ":app", anyPort]);
-  const [address] = await program.ready();
+  await using command = new Command([site.path("app.mjs") + ":app", anyPort]);
+  const [address] = await command.ready();
   assertMatch(await ask(address, "/throw"), /^HTTP\/1\.1 500 /);
-  await program.until(() => / 500 /.test(program.stdout), "an access line");
-  assertMatch(program.stdout, /\[ERROR\] [^]*on purpose\n {2}forged/);
-  assertStringIncludes(program.stdout, "app.mjs");
+  await command.until(() => / 500 /.test(command.stdout), "an access line");
+  assertMatch(command.stdout, /\[ERROR\] [^]*on purpose\n {2}forged/);
+  assertStringIncludes(command.stdout, "app.mjs");
 });
 
 test("log, access log and standard output each get their own", async () => {
   using site = new Site();
-  await using program = new Program([
+  await using command = new Command([
     anyPort,
     "--log-level",
     "debug",
@@ -307,43 +307,43 @@ test("log, access log and standard output each get their own", async () => {
     "--access-log-format",
     "json",
   ]);
-  const [address] = await program.ready();
+  const [address] = await command.ready();
   await ask(address, "/missing");
-  program.signal("SIGTERM");
-  await program.ended();
-  assertMatch(program.stdout, /\[DEBUG\] /);
-  assertNotMatch(program.stdout, /missing/);
+  command.signal("SIGTERM");
+  await command.ended();
+  assertMatch(command.stdout, /\[DEBUG\] /);
+  assertNotMatch(command.stdout, /missing/);
   const line = JSON.parse(site.read("access.log"));
   assertEquals([line.target, line.status], ["/missing", 404]);
 });
 
 test("--log-file leaves standard output to the access log", async () => {
   using site = new Site();
-  await using program = new Program([
+  await using command = new Command([
     anyPort,
     "--log-file",
     site.path("error.log"),
     "--access-log-format=%(s)s",
   ]);
-  await program.until(() => existsSync(site.path("error.log")), "the log file")
+  await command.until(() => existsSync(site.path("error.log")), "the log file")
     .catch(() => {});
   const text = () =>
     existsSync(site.path("error.log")) ? site.read("error.log") : "";
   for (const end = Date.now() + 10_000; !/Ready/.test(text());) {
-    assert(Date.now() < end, program.stderr);
+    assert(Date.now() < end, command.stderr);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   const port = Number(/:(\d+)\n/.exec(text())?.[1]);
   await ask({ host: "127.0.0.1", port });
-  program.signal("SIGTERM");
-  assertEquals(await program.ended(), 0);
-  assertEquals(program.stdout, "200\n");
+  command.signal("SIGTERM");
+  assertEquals(await command.ended(), 0);
+  assertEquals(command.stdout, "200\n");
   assertMatch(text(), /Stopped\n$/);
 });
 
 test("a log file that cannot be opened is an error", async () => {
   using site = new Site();
-  const { stderr, outcome } = await runProgram([
+  const { stderr, outcome } = await runCommand([
     anyPort,
     "--access-log",
     site.path("no/such/access.log"),
@@ -354,21 +354,21 @@ test("a log file that cannot be opened is an error", async () => {
 });
 
 test("--access-log off writes none", async () => {
-  await using program = new Program([anyPort, "--access-log", "off"]);
-  const [address] = await program.ready();
+  await using command = new Command([anyPort, "--access-log", "off"]);
+  const [address] = await command.ready();
   await ask(address, "/unlogged");
-  program.signal("SIGTERM");
-  await program.ended();
-  assertNotMatch(program.stdout, /unlogged/);
+  command.signal("SIGTERM");
+  await command.ended();
+  assertNotMatch(command.stdout, /unlogged/);
 });
 
 test("no line is lost at exit", async () => {
-  await using program = new Program([
+  await using command = new Command([
     anyPort,
     "--access-log-format",
     "%(q)s %(a)s",
   ]);
-  const [address] = await program.ready();
+  const [address] = await command.ready();
   assert(address !== undefined);
   const client = await RawClient.connect(address);
   const agent = "x".repeat(200);
@@ -378,30 +378,30 @@ test("no line is lost at exit", async () => {
     `${index === count - 1 ? "Connection: close\r\n" : ""}\r\n`;
   await client.send(Array.from({ length: count }, (_, i) => one(i)).join(""));
   await client.untilEnded();
-  program.signal("SIGTERM");
+  command.signal("SIGTERM");
   await client.close();
-  assertEquals(await program.ended(), 0);
-  assertEquals(program.stdout.match(/^n\d+ x{200}$/gm)?.length, count);
+  assertEquals(await command.ended(), 0);
+  assertEquals(command.stdout.match(/^n\d+ x{200}$/gm)?.length, count);
 });
 
 test("a reader of standard output that leaves does not end the server", async () => {
-  await using program = new Program([anyPort]);
-  const [address] = await program.ready();
-  program.abandonOutput();
+  await using command = new Command([anyPort]);
+  const [address] = await command.ready();
+  command.abandonOutput();
   for (let count = 0; count < 3; count++) {
     assertMatch(await ask(address), /^HTTP\/1\.1 200 /);
     await new Promise((resolve) => setTimeout(resolve, 60));
   }
-  assertEquals(program.outcome, undefined);
-  program.signal("SIGTERM");
-  assertEquals(await program.ended(), 0);
+  assertEquals(command.outcome, undefined);
+  command.signal("SIGTERM");
+  assertEquals(await command.ended(), 0);
 });
 
 test("a busy port is told with its holder", async () => {
-  await using first = new Program([anyPort]);
+  await using first = new Command([anyPort]);
   const [address] = await first.ready();
   const port = address?.port ?? 0;
-  const { stderr, outcome } = await runProgram([`--bind=127.0.0.1:${port}`]);
+  const { stderr, outcome } = await runCommand([`--bind=127.0.0.1:${port}`]);
   assertEquals(outcome, 1);
   assertStringIncludes(stderr, `Port ${port} is in use`);
   assertMatch(stderr, /Try --bind 127\.0\.0\.1:\d+\.\n$/);
@@ -411,11 +411,11 @@ test("a busy port is told with its holder", async () => {
 });
 
 test("of several addresses the busy one is told, and none is kept", async () => {
-  await using first = new Program([anyPort]);
+  await using first = new Command([anyPort]);
   const [address] = await first.ready();
   const port = address?.port ?? 0;
   using site = new Site();
-  const { stderr, outcome } = await runProgram([
+  const { stderr, outcome } = await runCommand([
     "-b",
     `unix:${site.path("a.sock")}`,
     "-b",
@@ -427,7 +427,7 @@ test("of several addresses the busy one is told, and none is kept", async () => 
 });
 
 test("an address of another machine is refused", async () => {
-  const { stderr, outcome } = await runProgram(["--bind=192.0.2.1:0"]);
+  const { stderr, outcome } = await runCommand(["--bind=192.0.2.1:0"]);
   assertEquals(outcome, 1);
   assertStringIncludes(stderr, "no such address");
 });
@@ -435,41 +435,41 @@ test("an address of another machine is refused", async () => {
 test("a Unix-domain socket is served, and removed at the end", async () => {
   using site = new Site();
   const path = site.path("a.sock");
-  await using program = new Program([
+  await using command = new Command([
     "-b",
     `unix:${path}`,
     "-b",
     "127.0.0.1:0",
   ]);
-  const [socket, port] = await program.ready();
+  const [socket, port] = await command.ready();
   assertEquals(socket, { host: path, port: 0 });
   assertMatch(await ask(socket), /^HTTP\/1\.1 200 /);
   assertMatch(await ask(port), /^HTTP\/1\.1 200 /);
 
-  const second = await runProgram(["-b", `unix:${path}`]);
+  const second = await runCommand(["-b", `unix:${path}`]);
   assertEquals(second.outcome, 1);
   assertStringIncludes(second.stderr, "another server answers there");
   assertMatch(await ask(socket), /^HTTP\/1\.1 200 /);
 
-  program.signal("SIGTERM");
-  assertEquals(await program.ended(), 0);
+  command.signal("SIGTERM");
+  assertEquals(await command.ended(), 0);
   assertEquals(existsSync(path), false);
 });
 
 test("a stale socket file is replaced, another file is not", async () => {
   using site = new Site({ "notes.txt": "mine" });
   const path = site.path("a.sock");
-  await using killed = new Program(["-b", `unix:${path}`]);
+  await using killed = new Command(["-b", `unix:${path}`]);
   await killed.ready();
   killed.signal("SIGKILL");
   await killed.ended();
   assertEquals(existsSync(path), true);
 
-  await using program = new Program(["-b", `unix:${path}`]);
-  const [socket] = await program.ready();
+  await using command = new Command(["-b", `unix:${path}`]);
+  const [socket] = await command.ready();
   assertMatch(await ask(socket), /^HTTP\/1\.1 200 /);
 
-  const refused = await runProgram(["-b", `unix:${site.path("notes.txt")}`]);
+  const refused = await runCommand(["-b", `unix:${site.path("notes.txt")}`]);
   assertEquals(refused.outcome, 1);
   assertStringIncludes(refused.stderr, "a file that is no socket");
   assertEquals(site.read("notes.txt"), "mine");
@@ -478,48 +478,48 @@ test("a stale socket file is replaced, another file is not", async () => {
 test("a socket file is removed at a second signal too", async () => {
   using site = new Site({ "app.mjs": slow });
   const path = site.path("a.sock");
-  await using program = new Program([
+  await using command = new Command([
     site.path("app.mjs") + ":app",
     "-b",
     `unix:${path}`,
   ]);
-  const [socket] = await program.ready();
+  const [socket] = await command.ready();
   const answer = ask(socket, "/never").catch(() => "");
-  await program.until(() => /begun/.test(program.stdout), "the request");
-  program.signal("SIGINT");
-  await program.until(() => /SIGINT: /.test(program.stdout), "the stop");
-  program.signal("SIGINT");
-  assertEquals(await program.ended(), 130);
+  await command.until(() => /begun/.test(command.stdout), "the request");
+  command.signal("SIGINT");
+  await command.until(() => /SIGINT: /.test(command.stdout), "the stop");
+  command.signal("SIGINT");
+  assertEquals(await command.ended(), 130);
   assertEquals(existsSync(path), false);
   await answer;
 });
 
 test("PORT and HEADGATE_* are honoured", async () => {
-  const bad = await runProgram([], { env: { PORT: "http" } });
+  const bad = await runCommand([], { env: { PORT: "http" } });
   assertEquals(bad.outcome, 2);
   assertStringIncludes(bad.stderr, "PORT in the environment");
 
-  await using program = new Program([], {
+  await using command = new Command([], {
     env: { PORT: "0", HEADGATE_ACCESS_LOG: "off" },
   });
-  const [address] = await program.ready();
+  const [address] = await command.ready();
   assertEquals(address?.host, "0.0.0.0");
   await ask({ host: "127.0.0.1", port: address?.port ?? 0 }, "/unlogged");
-  program.signal("SIGTERM");
-  await program.ended();
-  assertNotMatch(program.stdout, /unlogged/);
+  command.signal("SIGTERM");
+  await command.ended();
+  assertNotMatch(command.stdout, /unlogged/);
 });
 
 test("FORCE_COLOR colours what is no terminal", async () => {
-  await using program = new Program([anyPort], { env: { FORCE_COLOR: "1" } });
-  await program.ready();
-  assertStringIncludes(program.stdout, "[\x1b[32mINFO\x1b[0m]");
+  await using command = new Command([anyPort], { env: { FORCE_COLOR: "1" } });
+  await command.ready();
+  assertStringIncludes(command.stdout, "[\x1b[32mINFO\x1b[0m]");
 });
 
 test("the limits reach the gateway", async () => {
-  await using program = new Program([anyPort, "--limit-request-line=20"]);
-  const [address] = await program.ready();
+  await using command = new Command([anyPort, "--limit-request-line=20"]);
+  const [address] = await command.ready();
   assertMatch(await ask(address, `/${"x".repeat(30)}`), /^HTTP\/1\.1 414 /);
-  await program.until(() => / 414 /.test(program.stdout), "an access line");
-  assertMatch(program.stdout, /\] "-" 414 /);
+  await command.until(() => / 414 /.test(command.stdout), "an access line");
+  assertMatch(command.stdout, /\] "-" 414 /);
 });
