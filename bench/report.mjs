@@ -39,6 +39,7 @@ const columns = [
   "peak RSS MB",
   "of native",
   "of ceiling",
+  "CPU of native",
 ];
 
 /** The results of one work as a table in Markdown. */
@@ -56,8 +57,9 @@ export function table(results) {
       result.cpuMicroseconds.toFixed(1),
       (result.p99Us / 1000).toFixed(1),
       (result.peakMemory / 1e6).toFixed(0),
-      ratio(result, beside("native")),
-      ratio(result, beside("ceiling")),
+      ratio("requestsPerSecond", result, beside("native")),
+      ratio("requestsPerSecond", result, beside("ceiling")),
+      ratio("cpuMicroseconds", result, beside("native")),
     ];
   });
   return markdown([columns, ...rows]);
@@ -67,9 +69,9 @@ function percent(share) {
   return `${Math.round(share * 100)} %`;
 }
 
-function ratio(result, other) {
+function ratio(key, result, other) {
   if (other === undefined || other === result) return "";
-  return (result.requestsPerSecond / other.requestsPerSecond).toFixed(2);
+  return (result[key] / other[key]).toFixed(2);
 }
 
 /** The first column is text, the others are numbers. */

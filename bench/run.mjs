@@ -74,6 +74,9 @@ function announce({ cpu, cores, kernel, load, versions }) {
       `\n${runs} runs of ${seconds} s, ${connections} connections, ` +
       (pinned ? "server on core 0, wrk on core 1" : "not pinned to cores"),
   );
+  if (load > cores / 4) {
+    console.log("The machine is at work already: requests/s will say little.");
+  }
 }
 
 /** All servers at one work. Their runs alternate, so that what else the machine
