@@ -1,0 +1,178 @@
+/**
+ * From a request head to the environ: PEP 3333 and RFC 3875 §4.1.
+ *
+ * `SERVER_NAME` and `SERVER_PORT` are the parts of the authority that the
+ * request is for, so that the URL which an application puts together (RFC 3875
+ * §3.3) is the one the peer asked for; where there is no authority they are the
+ * address that the peer connected to. The path of `OPTIONS *` has no spelling in
+ * RFC 3875, where PATH_INFO is empty or starts with "/": it is "", and
+ * `REQUEST_URI` tells it from others.
+ */
+import type { Exchange, Fields, RequestHead } from "./exchange.ts";
+import type { Address } from "./stream.ts";
+import { ContentInput } from "./input.ts";
+import type {
+  Environ,
+  ErrorStream,
+  FileWrapperConstructor,
+  RequestContext,
+} from "./wsgi.ts";
+
+/** What every environ of one application has in common. */
+export interface EnvironOptions {
+  /** `wsgi.errors`. */
+  readonly errors: ErrorStream;
+  /** Where the application is mounted, as {@linkcode mountPoint} makes it. */
+  readonly scriptName: string;
+  /** `wsgi.multithread`. */
+  readonly multithread: boolean;
+  /** `wsgi.multiprocess`. */
+  readonly multiprocess: boolean;
+  /** `SERVER_SOFTWARE`. */
+  readonly software: string;
+  /** `wsgi.file_wrapper`. */
+  readonly fileWrapper: FileWrapperConstructor;
+}
+
+const wsgiVersion: readonly [1, 0] = Object.freeze([1, 0] as const);
+
+/** Makes the environ of one request. It is a plain object of its own; its
+ * `wsgi.input` is a {@linkcode ContentInput} over the content of the request. */
+export function createEnviron(
+  exchange: Exchange,
+  options: EnvironOptions,
+): Environ {
+  const { head, remote } = exchange;
+  const https = exchange.scheme === "https";
+  // One literal: spreading a base object costs a hundred times as much.
+  const environ: Environ = {
+    REQUEST_METHOD: head.method,
+    SCRIPT_NAME: options.scriptName,
+    PATH_INFO: pathInfo(head, options.scriptName),
+    QUERY_STRING: head.query,
+    REQUEST_URI: head.target,
+    RAW_URI: head.target,
+    SERVER_NAME: serverName(head.authority, exchange.local),
+    SERVER_PORT: serverPort(head.authority, exchange.local, https),
+    SERVER_PROTOCOL: head.version === 11 ? "HTTP/1.1" : "HTTP/1.0",
+    SERVER_SOFTWARE: options.software,
+    GATEWAY_INTERFACE: "CGI/1.1",
+    REMOTE_ADDR: remote.host,
+    REMOTE_PORT: String(remote.port),
+    "wsgi.version": wsgiVersion,
+    "wsgi.url_scheme": https ? "https" : "http",
+    "wsgi.input": new ContentInput(
+      exchange.body,
+      head.framing === "chunked" ? Infinity : head.contentLength,
+    ),
+    "wsgi.errors": options.errors,
+    "wsgi.multithread": options.multithread,
+    "wsgi.multiprocess": options.multiprocess,
+    "wsgi.run_once": false,
+    "wsgi.input_terminated": true,
+    "wsgi.file_wrapper": options.fileWrapper,
+    "headgate.request": new ExchangeContext(exchange),
+  };
+  assignFields(environ, head);
+  return environ;
+}
+
+/** RFC 3875 §4.1.18, and CONTENT_TYPE and CONTENT_LENGTH beside it. */
+function assignFields(environ: Environ, head: RequestHead): void {
+  const { fields } = head;
+  for (let i = 0; i < fields.length; i++) {
+    const { meta } = fields.name(i);
+    if (meta === undefined) continue;
+    if (meta === "CONTENT_LENGTH") {
+      // Chunked content has none; else the head has settled what the lines say.
+      if (head.framing === "length") {
+        environ.CONTENT_LENGTH = String(head.contentLength);
+      }
+      continue;
+    }
+    const earlier = environ[meta];
+    environ[meta] = earlier === undefined
+      ? fields.value(i)
+      : `${earlier}${meta === "HTTP_COOKIE" ? "; " : ","}${fields.value(i)}`;
+  }
+  // RFC 9112 §3.2.2: the target's authority replaces Host.
+  if (head.targetForm === "absolute") environ.HTTP_HOST = head.authority;
+}
+
+/** The path as the application sees it. A proxy may or may not have taken
+ * `scriptName` off the path: it is taken off where it is there. */
+function pathInfo(head: RequestHead, scriptName: string): string {
+  if (head.targetForm === "asterisk") return "";
+  const path = percentDecoded(head.path);
+  if (scriptName === "" || !path.startsWith(scriptName)) return path;
+  const rest = path.slice(scriptName.length);
+  return rest === "" || rest.startsWith("/") ? rest : path;
+}
+
+/** Each octet one character; what is not a percent-encoding stays as it is. */
+function percentDecoded(path: string): string {
+  if (!path.includes("%")) return path;
+  return path.replace(
+    /%([0-9A-Fa-f]{2})/g,
+    (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+}
+
+/** Makes `SCRIPT_NAME` of what a user writes: "/shop", "/shop/" and "shop" are
+ * one mount point, "/" and "" are the root. Text beyond ASCII stands for its
+ * UTF-8 octets, as it does in a request. */
+export function mountPoint(path: string): string {
+  const trimmed = path.replace(/^\/+|\/+$/g, "");
+  if (trimmed === "") return "";
+  return String.fromCharCode(...new TextEncoder().encode(`/${trimmed}`));
+}
+
+/** Where the port begins in `authority`, behind its colon; 0 when it has none.
+ * The colons in the brackets of an IPv6 address are not a port's. */
+function portStart(authority: string): number {
+  const colon = authority.lastIndexOf(":");
+  return colon > authority.lastIndexOf("]") ? colon + 1 : 0;
+}
+
+/** RFC 3875 §4.1.14: an IPv6 address stands in brackets. */
+function serverName(authority: string, local: Address): string {
+  const port = portStart(authority);
+  const name = port === 0 ? authority : authority.slice(0, port - 1);
+  if (name !== "") return name;
+  // A Unix-domain socket has a path for a host, which is no name.
+  if (local.port === 0 || local.host === "") return "localhost";
+  return local.host.includes(":") ? `[${local.host}]` : local.host;
+}
+
+/** RFC 3875 §4.1.15: the scheme's own port is told as well. */
+function serverPort(authority: string, local: Address, https: boolean): string {
+  const start = portStart(authority);
+  if (start !== 0 && start < authority.length) return authority.slice(start);
+  if (authority === "" && local.port !== 0) return String(local.port);
+  return https ? "443" : "80";
+}
+
+/** `headgate.request` over the exchange, which stays out of reach. */
+class ExchangeContext implements RequestContext {
+  readonly #exchange: Exchange;
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+  }
+
+  get signal(): AbortSignal {
+    return this.#exchange.signal;
+  }
+
+  get trailers(): readonly (readonly [string, string])[] {
+    const { trailers } = this.#exchange.body;
+    return trailers === undefined ? [] : pairs(trailers);
+  }
+}
+
+function pairs(fields: Fields): [string, string][] {
+  return Array.from(
+    { length: fields.length },
+    (_, i) => [fields.name(i).lower, fields.value(i)],
+  );
+}
