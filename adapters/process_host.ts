@@ -305,7 +305,17 @@ function accountOf(error: unknown): string {
     : nameOf(error) === "ResolveMessage"
     ? String((error as { message: unknown }).message)
     : `Thrown: ${String(error)}`;
-  return stripColours(text).split("\n").filter(isUserLine).join("\n");
+  const lines = stripColours(text).replace(
+    "TypeError: SyntaxError: ",
+    "SyntaxError: ",
+  )
+    .split("\n");
+  // From here on the stack is ours: the importer and whoever called it.
+  const importer = lines.findIndex((line) =>
+    /^\s+at .*\bimportModule\b/.test(line)
+  );
+  return lines.slice(0, importer < 0 ? undefined : importer)
+    .filter(isUserLine).join("\n");
 }
 
 interface BuildMessage {
@@ -331,8 +341,7 @@ function stripColours(text: string): string {
   return text.replace(/\x1b\[[\d;]*m/g, "");
 }
 
-// Frames of the runtime's loader and of this module are no news to the user.
+// Frames of the runtime's loader are no news to the user.
 function isUserLine(line: string): boolean {
-  if (!/^\s+at /.test(line)) return true;
-  return !/node:internal|\bext:|native:|\bimportModule\b/.test(line);
+  return !/^\s+at /.test(line) || !/node:internal|\bext:|native:/.test(line);
 }
