@@ -74,8 +74,9 @@ function metaVariable(lower: string): string | undefined {
     : `HTTP_${upper}`;
 }
 
-// A direct-mapped cache: a stranger who sends made-up names can slow others
-// down a little, but can neither fill memory nor be taken for another name.
+// A cache of two slots to a hash: a stranger who sends made-up names can slow
+// others down a little, but can neither fill memory nor be taken for another
+// name.
 const CACHE_SLOTS = 1024;
 const LONGEST_INTERNED = 64;
 const cache: (InternedName | undefined)[] = new Array(CACHE_SLOTS).fill(
@@ -88,18 +89,26 @@ function intern(
   end: number,
   hash: number,
 ): InternedName {
-  const slot = hash & (CACHE_SLOTS - 1);
-  const known = cache[slot];
+  const slot = (hash ^ (hash >>> 15)) & (CACHE_SLOTS - 1);
+  const recent = cache[slot];
   if (
-    known !== undefined && known.hash === hash &&
-    known.spells(buffer, start, end)
-  ) return known;
+    recent !== undefined && recent.hash === hash &&
+    recent.spells(buffer, start, end)
+  ) return recent;
+  const older = cache[slot ^ 1];
+  if (
+    older !== undefined && older.hash === hash &&
+    older.spells(buffer, start, end)
+  ) return older;
   const octets = new Uint8Array(end - start);
   for (let i = 0; i < octets.length; i++) {
     octets[i] = lowerCase[buffer[start + i]!]!;
   }
   const name = new InternedName(octets, hash);
-  if (octets.length <= LONGEST_INTERNED) cache[slot] = name;
+  if (octets.length <= LONGEST_INTERNED) {
+    cache[slot ^ 1] = recent;
+    cache[slot] = name;
+  }
   return name;
 }
 

@@ -217,10 +217,19 @@ function judge(
           : `${transferEncoding},${fields.value(i)}`;
         break;
       case CONNECTION:
-        for (const option of fields.value(i).split(",")) {
-          const token = option.trim().toLowerCase();
-          if (token === "close") close = true;
-          else if (token === "keep-alive") keepAlive = true;
+        switch (fields.value(i)) {
+          case "keep-alive":
+            keepAlive = true;
+            break;
+          case "close":
+            close = true;
+            break;
+          default:
+            for (const option of fields.value(i).split(",")) {
+              const token = option.trim().toLowerCase();
+              if (token === "close") close = true;
+              else if (token === "keep-alive") keepAlive = true;
+            }
         }
         break;
       case EXPECT:
