@@ -150,7 +150,8 @@ function badTargetEnd(buffer: Uint8Array, at: number, end: number): HttpError {
 const AUTHORITY =
   /^(?:\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]|(?:[0-9A-Za-z\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?$/;
 
-let lastAuthority = "";
+// Not "", which would pass before anything was checked.
+let lastAuthority = "localhost";
 
 /** Throws `HttpError` 400 unless `text` is `host [ ":" port ]`. */
 export function checkAuthority(text: string): void {
