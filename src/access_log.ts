@@ -251,7 +251,7 @@ function pad(value: number): string {
 /** One object a line, every value through the encoder of its type. */
 function formatJson(record: AccessRecord, pid: number): string {
   const { head } = record;
-  return `{"time":"${new Date(record.startedAt).toISOString()}"` +
+  return `{"time":"${isoTime(record.startedAt)}"` +
     `,"remote":${jsonString(record.remote.host)}` +
     `,"user":${jsonString(basicUser(head))}` +
     `,"method":${jsonString(head?.method)}` +
@@ -263,6 +263,20 @@ function formatJson(record: AccessRecord, pid: number): string {
     `,"referer":${jsonString(head?.fields.get("referer"))}` +
     `,"userAgent":${jsonString(head?.fields.get("user-agent"))}` +
     `,"pid":${pid}}`;
+}
+
+let isoSecond = NaN;
+let isoText = "";
+
+/** `2026-11-22T05:24:31.402Z`; all but the milliseconds spelled once a second. */
+function isoTime(time: number): string {
+  const second = Math.floor(time / 1000);
+  if (second !== isoSecond) {
+    isoSecond = second;
+    isoText = new Date(second * 1000).toISOString().slice(0, -"000Z".length);
+  }
+  const milliseconds = Math.floor(time) - second * 1000;
+  return `${isoText}${String(milliseconds).padStart(3, "0")}Z`;
 }
 
 // ASCII alone: U+0085 or U+2028 would end the line for some readers.

@@ -269,8 +269,8 @@ const ownApplication = `<section aria-labelledby="own">
 <h2 id="own">Serve your own</h2>
 <p>Save this as <code>app.mjs</code>:</p>
 <pre tabindex="0"><code>${escapeHtml(example)}</code></pre>
-<p>Then stop this server with Ctrl+C and start it again with the file and the
-name of its export:</p>
+<p>Then stop this server with Ctrl+C and start it again, as you did before, with
+the file and the name of its export behind the command:</p>
 <pre tabindex="0"><code>headgate app.mjs:app</code></pre>
 <p><code>headgate --help</code> lists the options.</p>
 </section>`;

@@ -201,8 +201,9 @@ export interface LoggerOptions {
   handlers?: BaseHandler[];
 }
 
+/** A function, which as a message is called for what it returns. */
 // deno-lint-ignore no-explicit-any
-type AnyFunction = (...args: any[]) => unknown;
+export type GenericFunction = (...args: any[]) => unknown;
 
 /** Makes records of what it is given and hands them to its handlers. Each
  * method returns its message; a function as message is called only when the
@@ -248,37 +249,45 @@ export class Logger {
     return this.#loggerName;
   }
 
-  /** Logs at DEBUG. */
+  /** Logs what the function returns at DEBUG. */
   debug<T>(msg: () => T, ...args: unknown[]): T | undefined;
-  debug<T>(msg: T extends AnyFunction ? never : T, ...args: unknown[]): T;
+  /** Logs at DEBUG. */
+  debug<T>(msg: T extends GenericFunction ? never : T, ...args: unknown[]): T;
   debug(msg: unknown, ...args: unknown[]): unknown {
     return this.#log(LogLevels.DEBUG, msg, args);
   }
 
-  /** Logs at INFO. */
+  /** Logs what the function returns at INFO. */
   info<T>(msg: () => T, ...args: unknown[]): T | undefined;
-  info<T>(msg: T extends AnyFunction ? never : T, ...args: unknown[]): T;
+  /** Logs at INFO. */
+  info<T>(msg: T extends GenericFunction ? never : T, ...args: unknown[]): T;
   info(msg: unknown, ...args: unknown[]): unknown {
     return this.#log(LogLevels.INFO, msg, args);
   }
 
-  /** Logs at WARN. */
+  /** Logs what the function returns at WARN. */
   warn<T>(msg: () => T, ...args: unknown[]): T | undefined;
-  warn<T>(msg: T extends AnyFunction ? never : T, ...args: unknown[]): T;
+  /** Logs at WARN. */
+  warn<T>(msg: T extends GenericFunction ? never : T, ...args: unknown[]): T;
   warn(msg: unknown, ...args: unknown[]): unknown {
     return this.#log(LogLevels.WARN, msg, args);
   }
 
-  /** Logs at ERROR. */
+  /** Logs what the function returns at ERROR. */
   error<T>(msg: () => T, ...args: unknown[]): T | undefined;
-  error<T>(msg: T extends AnyFunction ? never : T, ...args: unknown[]): T;
+  /** Logs at ERROR. */
+  error<T>(msg: T extends GenericFunction ? never : T, ...args: unknown[]): T;
   error(msg: unknown, ...args: unknown[]): unknown {
     return this.#log(LogLevels.ERROR, msg, args);
   }
 
-  /** Logs at CRITICAL. */
+  /** Logs what the function returns at CRITICAL. */
   critical<T>(msg: () => T, ...args: unknown[]): T | undefined;
-  critical<T>(msg: T extends AnyFunction ? never : T, ...args: unknown[]): T;
+  /** Logs at CRITICAL. */
+  critical<T>(
+    msg: T extends GenericFunction ? never : T,
+    ...args: unknown[]
+  ): T;
   critical(msg: unknown, ...args: unknown[]): unknown {
     return this.#log(LogLevels.CRITICAL, msg, args);
   }
