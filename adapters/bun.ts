@@ -259,6 +259,7 @@ class BunStream extends PushStream {
 
   /** The kernel has room again. Bun also says so when nothing is pending. */
   drained(): void {
+    if (this.#pending.length === 0) return;
     while (this.#pending.length > 0) {
       const first = this.#pending[0]!;
       const taken = this.#socket.write(first.unsent);
@@ -270,7 +271,7 @@ class BunStream extends PushStream {
       this.#pending.shift();
       first.resolve();
     }
-    if (!this.#writable && this.#open) this.#socket.shutdown();
+    if (!this.#writable) this.#socket.shutdown(); // closeWrite() was waiting
   }
 
   closeWrite(): void {

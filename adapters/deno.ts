@@ -170,7 +170,7 @@ class DenoAcceptor implements Listener {
   async #next(): Promise<DenoConn | null> {
     try {
       const conn = await this.#listener.accept();
-      conn.setNoDelay?.(true);
+      sendAtOnce(conn);
       return conn;
     } catch {
       if (this.#open) await this.#waitForRetry();
@@ -186,6 +186,16 @@ class DenoAcceptor implements Listener {
         resolve();
       };
     });
+  }
+}
+
+/** Turns Nagle's algorithm off, which Deno leaves on. A peer that has left
+ * already can make this fail; the first read will tell. */
+function sendAtOnce(conn: DenoConn): void {
+  try {
+    conn.setNoDelay?.(true);
+  } catch {
+    return;
   }
 }
 

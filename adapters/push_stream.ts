@@ -60,18 +60,20 @@ export abstract class PushStream implements ByteStream {
 
   /** The next chunk; see `ByteStream`. */
   read(): MaybePromise<Uint8Array | null> {
-    const chunk = this.#chunks.shift();
-    if (chunk !== undefined) {
-      this.#queued -= chunk.length + chunkOverhead;
-      if (this.#paused && this.#queued === 0) {
-        this.#paused = false;
-        this.resumeInput();
-      }
-      return chunk;
-    }
+    if (this.#queued > 0) return this.#take();
     if (this.#failure !== null) return Promise.reject(this.#failure);
     if (this.#ended) return null;
     return new Promise(this.#wait);
+  }
+
+  #take(): Uint8Array {
+    const chunk = this.#chunks.shift()!;
+    this.#queued -= chunk.length + chunkOverhead;
+    if (this.#paused && this.#queued === 0) {
+      this.#paused = false;
+      this.resumeInput();
+    }
+    return chunk;
   }
 
   /** Called when the peer has ended or left while nobody reads. */
