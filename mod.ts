@@ -38,6 +38,7 @@ export { serveHandler, type ServeOptions, type Server } from "./src/serve.ts";
 export { type AccessFormatter, compileAccessFormat } from "./src/access_log.ts";
 export { createEnviron, type EnvironOptions } from "./src/environ.ts";
 export { wsgi, type WsgiOptions } from "./src/apps/wsgi.ts";
+export { lint } from "./src/apps/lint.ts";
 export { detectTransport } from "./adapters/detect.ts";
 export { version } from "./src/version.ts";
 

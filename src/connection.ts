@@ -6,38 +6,20 @@
  * The loop awaits only when something is not at hand, so requests that came in
  * one piece leave in one piece. Its clock is the gateway's: `tick` finds out
  * what has taken too long.
+ *
+ * Length: the phases of a connection are one story, and share its fields.
  */
-import { type Content, openContent } from "./body.ts";
+import type { Content } from "./body.ts";
 import { ApplicationError, HttpError, StreamError } from "./errors.ts";
-import type {
-  AccessRecord,
-  Exchange,
-  Handler,
-  HttpVersion,
-  RequestHead,
-} from "./exchange.ts";
+import type { Gate } from "./gate.ts";
 import { CR, LF } from "./http/bytes.ts";
 import { firstLine, type ParsedHead, parseRequestHead } from "./http/head.ts";
 import { reasonPhrase } from "./http/status.ts";
-import type { Limits } from "./limits.ts";
-import { escapeForLog, type Logger } from "./logger.ts";
+import { escapeForLog } from "./logger.ts";
 import { type Terms, WireResponse } from "./response.ts";
-import type { Address, ByteStream } from "./stream.ts";
+import type { ByteStream } from "./stream.ts";
 import { Wire } from "./wire.ts";
-
-/** What the connections of a gateway share. */
-export interface Gate {
-  readonly handler: Handler;
-  readonly limits: Limits;
-  readonly log: Logger;
-  readonly access: ((record: AccessRecord) => void) | undefined;
-  /** Seconds on a steady clock, coarse: as of the last tick. */
-  readonly now: number;
-  /** How far `now` may lag behind, in seconds. */
-  readonly lag: number;
-  /** True once the gateway has been told to shut down. */
-  readonly draining: boolean;
-}
+import { WireExchange } from "./wire_exchange.ts";
 
 /** Waiting for the first byte of a request. */
 const IDLE = 0;
@@ -450,81 +432,6 @@ export class Connection {
       startedAt,
       elapsedMs,
     });
-  }
-}
-
-/** One request and its response, over the wire. */
-class WireExchange implements Exchange, Terms {
-  readonly head: RequestHead;
-  readonly content: Content;
-  response: WireResponse;
-  /** True once the peer is known to have left, or ended its direction. */
-  gone = false;
-  /** Milliseconds since the epoch, and on the steady clock; 0 without a log. */
-  readonly startedAt: number;
-  readonly startedMs: number;
-  readonly #gate: Gate;
-  readonly #stream: ByteStream;
-  readonly #wire: Wire;
-  #abort: AbortController | undefined;
-
-  constructor(gate: Gate, stream: ByteStream, wire: Wire, head: ParsedHead) {
-    this.#gate = gate;
-    this.#stream = stream;
-    this.#wire = wire;
-    this.head = head;
-    this.content = openContent(wire, head, gate.limits);
-    this.response = new WireResponse(wire, this, this.content);
-    const timed = gate.access !== undefined;
-    this.startedAt = timed ? Date.now() : 0;
-    this.startedMs = timed ? performance.now() : 0;
-  }
-
-  get body(): Content {
-    return this.content;
-  }
-
-  get remote(): Address {
-    return this.#stream.remote;
-  }
-
-  get local(): Address {
-    return this.#stream.local;
-  }
-
-  get scheme(): "http" | "https" {
-    return this.#stream.encrypted ? "https" : "http";
-  }
-
-  get version(): HttpVersion {
-    return this.head.version;
-  }
-
-  get toHead(): boolean {
-    return this.head.method === "HEAD";
-  }
-
-  get signal(): AbortSignal {
-    this.#abort ??= new AbortController();
-    if (this.gone) this.#abort.abort(new StreamError("The peer has left"));
-    return this.#abort.signal;
-  }
-
-  readonly peerGone = (): void => {
-    this.gone = true;
-    this.#abort?.abort(new StreamError("The peer has left"));
-  };
-
-  mayPersist(): boolean {
-    return this.head.keepAlive && !this.#gate.draining &&
-      !this.content.withheld &&
-      this.content.outstanding <= this.#gate.limits.drain;
-  }
-
-  /** A response in place of one that has not been sent. */
-  replaceResponse(): WireResponse {
-    this.response.abandon();
-    return this.response = new WireResponse(this.#wire, this, this.content);
   }
 }
 

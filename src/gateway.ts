@@ -5,8 +5,9 @@
  *
  * @module
  */
-import { Connection, type Gate } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import type { AccessRecord, Handler } from "./exchange.ts";
+import type { Gate } from "./gate.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import type { ByteStream } from "./stream.ts";

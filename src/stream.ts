@@ -83,8 +83,9 @@ export interface Listener {
 export interface Transport {
   /** "deno", "bun" or "node". */
   readonly name: string;
-  /** Listens, and hands over each connection as it is accepted. Rejects with
-   * the runtime's own error, whose `code` is "EADDRINUSE" and the like. */
+  /** Listens, and hands over each connection as it is accepted. Rejects with an
+   * error whose `code` is "EADDRINUSE" and the like, and whose `cause` is the
+   * runtime's own. */
   listen(
     options: ListenOptions,
     accept: (stream: ByteStream) => void,

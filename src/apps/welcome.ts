@@ -3,6 +3,8 @@
  * echoes a form by GET and POST, and tells how to serve one's own. An ordinary
  * WSGI application: it uses nothing that another could not.
  *
+ * Length: a quarter is the page and its style.
+ *
  * @module
  */
 import type {

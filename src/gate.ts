@@ -1,0 +1,21 @@
+/**
+ * What the connections of a gateway share, as types: what to serve with, the
+ * clock, and whether the gateway is shutting down. This module holds no code.
+ */
+import type { AccessRecord, Handler } from "./exchange.ts";
+import type { Limits } from "./limits.ts";
+import type { Logger } from "./logger.ts";
+
+/** What the connections of a gateway share. */
+export interface Gate {
+  readonly handler: Handler;
+  readonly limits: Limits;
+  readonly log: Logger;
+  readonly access: ((record: AccessRecord) => void) | undefined;
+  /** Seconds on a steady clock, coarse: as of the last tick. */
+  readonly now: number;
+  /** How far `now` may lag behind, in seconds. */
+  readonly lag: number;
+  /** True once the gateway has been told to shut down. */
+  readonly draining: boolean;
+}
