@@ -204,6 +204,7 @@ export function parseFieldSection(
     }
     if (at >= end) return pending(start, lineStart, end, limits);
     if (octet !== COLON || at === lineStart) {
+      checkReach(start, lineStart, at, limits);
       throw badName(buffer, lineStart, at, end);
     }
     const name = intern(buffer, lineStart, at, hash);
@@ -220,9 +221,15 @@ export function parseFieldSection(
     }
     if (at - lineStart > limits.fieldLine) throw lineTooLong();
     if (at >= end) return pending(start, lineStart, end, limits);
-    if (buffer[at] !== CR) throw badValue(buffer, at, end);
+    if (buffer[at] !== CR) {
+      checkReach(start, lineStart, at, limits);
+      throw badValue(buffer, at, end);
+    }
     if (at + 1 >= end) return pending(start, lineStart, end, limits);
-    if (buffer[at + 1] !== LF) throw badOctet("CR without LF", buffer, at, end);
+    if (buffer[at + 1] !== LF) {
+      checkReach(start, lineStart, at + 1, limits);
+      throw badOctet("CR without LF", buffer, at, end);
+    }
     let valueEnd = at;
     while (
       valueEnd > valueStart &&
@@ -249,6 +256,18 @@ function pending(
   if (end - lineStart > limits.fieldLine + 1) throw lineTooLong();
   if (end - start > limits.fieldSection) throw sectionTooLong();
   return undefined;
+}
+
+/** What is malformed beyond a limit is too long: the same octets, arriving in
+ * pieces, would have been refused as that before the fault was there. */
+function checkReach(
+  start: number,
+  lineStart: number,
+  at: number,
+  limits: Limits,
+): void {
+  if (at - lineStart > limits.fieldLine) throw lineTooLong();
+  if (at - start > limits.fieldSection) throw sectionTooLong();
 }
 
 function lineTooLong(): HttpError {
