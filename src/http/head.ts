@@ -88,24 +88,25 @@ export function parseRequestHead(
   end: number,
   limits: Limits,
 ): ParsedHead | undefined {
+  // Nothing behind the longest line is looked at, so that a line is refused
+  // alike however it arrives.
+  const bound = Math.min(end, start + limits.requestLine + CRLF_LENGTH);
+
   // method (RFC 9110 §9.1)
   let at = start;
-  while (at < end && (octetClass[buffer[at]!]! & TOKEN) !== 0) at++;
-  if (at >= end) return pendingLine(start, end, limits);
+  while (at < bound && (octetClass[buffer[at]!]! & TOKEN) !== 0) at++;
+  if (at >= bound) return pendingLine(start, end, limits);
   if (buffer[at] !== SP || at === start) {
-    if (at - start > limits.requestLine) throw lineTooLong();
     throw badOctet("Malformed request line", buffer, start, end);
   }
   const methodEnd = at;
 
-  const target = scanTarget(buffer, at + 1, end);
+  const target = scanTarget(buffer, at + 1, bound);
   if (target === undefined) return pendingLine(start, end, limits);
-  if (target.end - start > limits.requestLine) throw lineTooLong();
 
-  const version = parseVersion(buffer, target.end + 1, end);
+  const version = parseVersion(buffer, target.end + 1, bound);
   if (version === undefined) return pendingLine(start, end, limits);
   const lineEnd = target.end + 1 + VERSION_LENGTH;
-  if (lineEnd - start > limits.requestLine) throw lineTooLong();
 
   // Beyond ASCII there is nothing in a request line that has come so far, save
   // in the authority of an absolute target, which ends at the first such octet.
@@ -122,6 +123,7 @@ export function parseRequestHead(
 }
 
 const VERSION_LENGTH = "HTTP/1.1".length;
+const CRLF_LENGTH = 2;
 
 /** Reads `HTTP-version CRLF` (RFC 9112 §2.3); undefined while it is not whole. */
 function parseVersion(
