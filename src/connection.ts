@@ -54,6 +54,7 @@ export class Connection {
   #stalledSince = 0;
   #waitsSeen = -1;
   #waitingSince = 0;
+  readonly #peerGone = (): void => this.#exchange?.peerGone();
 
   constructor(gate: Gate, stream: ByteStream) {
     this.#gate = gate;
@@ -203,7 +204,7 @@ export class Connection {
     try {
       const flushed = this.#wire.flush();
       // Its failure will show at the next write.
-      if (flushed !== undefined) flushed.catch(exchange.peerGone);
+      if (flushed !== undefined) flushed.catch(this.#peerGone);
     } catch {
       exchange.peerGone();
     }

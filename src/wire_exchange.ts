@@ -68,10 +68,11 @@ export class WireExchange implements Exchange, Terms {
     return this.#abort.signal;
   }
 
-  readonly peerGone = (): void => {
+  /** The peer has left, or ended its direction, before the response was whole. */
+  peerGone(): void {
     this.gone = true;
     this.#abort?.abort(new StreamError("The peer has left"));
-  };
+  }
 
   mayPersist(): boolean {
     return this.head.keepAlive && !this.#gate.draining &&
