@@ -36,7 +36,8 @@ export function composeHead(
 ): ComposedHead {
   let hash = status + fields.length;
   for (let i = 0; i < fields.length; i++) {
-    hash = hash * 3 + fields[i]![1].length;
+    // An application may give what is no string; spelling it will tell.
+    hash = hash * 3 + fields[i]![1]?.length;
   }
   const slot = hash & (CACHE_SLOTS - 1);
   const known = cache[slot];
