@@ -44,6 +44,7 @@ export function createEnviron(
 ): Environ {
   const { head, remote } = exchange;
   const https = exchange.scheme === "https";
+  const server = serverAddress(head.authority, exchange.local, https);
   // One literal: spreading a base object costs a hundred times as much.
   const environ: Environ = {
     REQUEST_METHOD: head.method,
@@ -52,8 +53,8 @@ export function createEnviron(
     QUERY_STRING: head.query,
     REQUEST_URI: head.target,
     RAW_URI: head.target,
-    SERVER_NAME: serverName(head.authority, exchange.local),
-    SERVER_PORT: serverPort(head.authority, exchange.local, https),
+    SERVER_NAME: server.name,
+    SERVER_PORT: server.port,
     SERVER_PROTOCOL: head.version === 11 ? "HTTP/1.1" : "HTTP/1.0",
     SERVER_SOFTWARE: options.software,
     GATEWAY_INTERFACE: "CGI/1.1",
@@ -127,28 +128,55 @@ export function mountPoint(path: string): string {
   return String.fromCharCode(...new TextEncoder().encode(`/${trimmed}`));
 }
 
-/** Where the port begins in `authority`, behind its colon; 0 when it has none.
- * The colons in the brackets of an IPv6 address are not a port's. */
-function portStart(authority: string): number {
+/** SERVER_NAME and SERVER_PORT. */
+interface ServerAddress {
+  readonly name: string;
+  readonly port: string;
+}
+
+// Requests mostly repeat the host of the one before.
+let lastAuthority = "";
+let lastHttps = false;
+let lastAddress: ServerAddress = { name: "", port: "" };
+
+/** RFC 3875 §4.1.14 and §4.1.15. */
+function serverAddress(
+  authority: string,
+  local: Address,
+  https: boolean,
+): ServerAddress {
+  if (authority === "") return localAddress(local, https);
+  if (authority !== lastAuthority || https !== lastHttps) {
+    lastAddress = namedAddress(authority, https);
+    lastAuthority = authority;
+    lastHttps = https;
+  }
+  return lastAddress;
+}
+
+/** Takes `host [ ":" port ]` apart, which the head has checked. The colons of an
+ * IPv6 address stand in brackets, which RFC 3875 keeps. */
+function namedAddress(authority: string, https: boolean): ServerAddress {
   const colon = authority.lastIndexOf(":");
-  return colon > authority.lastIndexOf("]") ? colon + 1 : 0;
+  if (colon <= authority.lastIndexOf("]")) {
+    return { name: authority, port: schemePort(https) };
+  }
+  return {
+    name: authority.slice(0, colon),
+    port: authority.slice(colon + 1) || schemePort(https),
+  };
 }
 
-/** RFC 3875 §4.1.14: an IPv6 address stands in brackets. */
-function serverName(authority: string, local: Address): string {
-  const port = portStart(authority);
-  const name = port === 0 ? authority : authority.slice(0, port - 1);
-  if (name !== "") return name;
-  // A Unix-domain socket has a path for a host, which is no name.
-  if (local.port === 0 || local.host === "") return "localhost";
-  return local.host.includes(":") ? `[${local.host}]` : local.host;
+/** A Unix-domain socket has a path for a host, and no port. */
+function localAddress(local: Address, https: boolean): ServerAddress {
+  if (local.port === 0 || local.host === "") {
+    return { name: "localhost", port: schemePort(https) };
+  }
+  const name = local.host.includes(":") ? `[${local.host}]` : local.host;
+  return { name, port: String(local.port) };
 }
 
-/** RFC 3875 §4.1.15: the scheme's own port is told as well. */
-function serverPort(authority: string, local: Address, https: boolean): string {
-  const start = portStart(authority);
-  if (start !== 0 && start < authority.length) return authority.slice(start);
-  if (authority === "" && local.port !== 0) return String(local.port);
+function schemePort(https: boolean): string {
   return https ? "443" : "80";
 }
 
