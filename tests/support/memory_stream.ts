@@ -178,9 +178,10 @@ export class MemoryStream implements ByteStream {
     this.#watch.changed();
   }
 
-  /** The peer takes `count` bytes more, so that pending writes go on. */
-  take(count = Infinity): void {
-    this.#window += count;
+  /** The peer takes `count` bytes more, or all that will come, so that pending
+   * writes go on. */
+  take(count?: number): void {
+    this.#window += count ?? Infinity;
     let first = this.#pendingWrites[0];
     while (first !== undefined && first.bytes.length <= this.#window) {
       this.#window -= first.bytes.length;
@@ -293,7 +294,12 @@ export class MemoryStream implements ByteStream {
     if (!gone || this.#closed || this.#onGone === null) return;
     const callback = this.#onGone;
     this.#onGone = null;
-    callback();
+    try {
+      callback();
+    } catch (error) {
+      // It would take an adapter down.
+      this.misuse.push(`onGone threw ${error}`);
+    }
   }
 }
 

@@ -105,9 +105,18 @@ test("MemoryStream tells once that the peer is gone", async () => {
   stream.end();
   stream.end();
   assertEquals(told, 1);
-  stream.onGone = () => told++; // too late for the event itself
+  stream.onGone = () => told++; // set again, it hears what is known already
   await Promise.resolve();
   assertEquals(told, 2);
+});
+
+test("MemoryStream notes an onGone that throws", () => {
+  const stream = new MemoryStream();
+  stream.onGone = () => {
+    throw new TypeError("broken");
+  };
+  stream.end();
+  assertEquals(stream.misuse, ["onGone threw TypeError: broken"]);
 });
 
 test("MemoryStream hides the peer's end behind unread input", () => {
