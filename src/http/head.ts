@@ -17,7 +17,7 @@ import {
   CONNECTION,
   CONTENT_LENGTH,
   EXPECT,
-  FieldSection,
+  type FieldSection,
   HOST,
   parseFieldSection,
   TRANSFER_ENCODING,
