@@ -11,6 +11,8 @@
  * is told to `wsgi.errors` when it is collected, which may be never: JavaScript
  * has no other moment for that; a body that is closed twice, or iterated after
  * it was closed, is refused at once.
+ *
+ * Length: the rules of one specification, each a few lines, in its order.
  */
 import { ApplicationError } from "../errors.ts";
 import type {
