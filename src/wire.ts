@@ -73,12 +73,25 @@ export class Wire {
    * Sends what is buffered before it waits. Rejects with `StreamError`. */
   fill(): MaybePromise<boolean> {
     if (this.ended) return false;
-    if (this.#reading !== undefined) return this.#reading;
+    // Before a pending read is joined, too: what was buffered since would be
+    // held for as long as it waits.
     if (this.#used > 0) {
       const flushed = this.flush();
-      if (flushed !== undefined) return flushed.then(() => this.#receive());
+      if (flushed !== undefined) return this.#fillAfter(flushed);
     }
-    return this.#receive();
+    return this.#reading ?? this.#receive();
+  }
+
+  /** Receives when the peer has drained, once for all who ask meanwhile. */
+  #fillAfter(flushed: Promise<void>): Promise<boolean> {
+    if (this.#reading !== undefined) {
+      flushed.catch(() => {}); // the next write will throw it
+      return this.#reading;
+    }
+    return this.#reading = flushed.then(() => {
+      this.#reading = undefined;
+      return this.fill();
+    });
   }
 
   #receive(): MaybePromise<boolean> {
