@@ -168,6 +168,8 @@ class SizedContent extends WireContent {
 class ChunkedContent extends WireContent {
   readonly #decoder: ChunkedDecoder;
   #received = 0;
+  /** How much of an unfinished trailer section has been looked at. */
+  #examined = 0;
 
   constructor(wire: Wire, head: ParsedHead, limits: Limits) {
     super(wire, head, limits);
@@ -185,9 +187,11 @@ class ChunkedContent extends WireContent {
   protected take(): Uint8Array | null | undefined {
     const { wire } = this;
     const decoder = this.#decoder;
-    if (!decoder.inTrailer || wire.lineArrived) {
+    // A trailer section is taken all at once, so it may be looked at in vain.
+    if (!decoder.inTrailer || wire.worthLooking(this.#examined)) {
       decoder.advance(wire.buffer, wire.start, wire.end);
       wire.consume(decoder.at - wire.start);
+      this.#examined = wire.end - wire.start;
     }
     if (decoder.contentEnd > decoder.contentStart) {
       const content = wire.buffer.subarray(

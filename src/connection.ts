@@ -32,8 +32,6 @@ const LINGER = 3;
 
 /** Pipelined answers are sent and others are let in after so much output. */
 const FAIR_OUTPUT = 49_152;
-/** A head that grows without a line end is looked at again after so much. */
-const HEAD_STEP = 1024;
 
 /** One accepted connection. */
 export class Connection {
@@ -95,9 +93,7 @@ export class Connection {
           const arrived = more instanceof Promise ? await more : more;
           if (this.#phase === LINGER) return;
           if (!arrived) {
-            if (this.#phase === HEAD) {
-              throw new HttpError(400, "Head ended too early");
-            }
+            if (this.#phase === HEAD) this.#refuseUnfinishedHead();
             return;
           }
         }
@@ -116,16 +112,23 @@ export class Connection {
     }
   }
 
+  /** No more will come. What there is may be at fault by itself, and has not
+   * been looked at since it began to drip in. */
+  #refuseUnfinishedHead(): never {
+    const { buffer, start, end } = this.#wire;
+    parseRequestHead(buffer, start, end, this.#gate.limits);
+    throw new HttpError(400, "Head ended too early");
+  }
+
   /** The next head off the buffer; undefined while it is not whole. */
   #nextHead(): ParsedHead | undefined {
     const wire = this.#wire;
     const { limits } = this.#gate;
     if (this.#phase !== HEAD && !this.#begin()) return undefined;
     const size = wire.end - wire.start;
-    if (
-      this.#examined > 0 && !wire.lineArrived &&
-      size - this.#examined < HEAD_STEP
-    ) return undefined;
+    if (this.#examined > 0 && !wire.worthLooking(this.#examined)) {
+      return undefined;
+    }
     this.#examined = size;
     const head = parseRequestHead(wire.buffer, wire.start, wire.end, limits);
     if (head === undefined) return undefined;
@@ -142,10 +145,12 @@ export class Connection {
     if (wire.buffer[wire.start] === CR && wire.start < wire.end) {
       // RFC 9112 §2.2: one empty line before a request is overlooked. What does
       // not look like that is left for the parser to refuse.
-      if (wire.end - wire.start === 1) return false;
-      if (wire.buffer[wire.start + 1] === LF && !this.#emptyLineSkipped) {
-        wire.consume(2);
-        this.#emptyLineSkipped = true;
+      if (!this.#emptyLineSkipped) {
+        if (wire.end - wire.start === 1) return false;
+        if (wire.buffer[wire.start + 1] === LF) {
+          wire.consume(2);
+          this.#emptyLineSkipped = true;
+        }
       }
     }
     if (wire.start === wire.end) {
@@ -200,7 +205,7 @@ export class Connection {
     exchange: WireExchange,
     pending: Promise<void>,
   ): Promise<boolean> {
-    this.#stream.onGone = exchange.peerGone;
+    this.#stream.onGone = this.#peerGone;
     try {
       const flushed = this.#wire.flush();
       // Its failure will show at the next write.
@@ -297,7 +302,8 @@ export class Connection {
         describe(error)
       }`,
     );
-    const terms = exchange ?? refusalTerms;
+    const terms = exchange ??
+      (line.startsWith("HEAD ") ? headRefusal : refusal);
     const response = new WireResponse(this.#wire, terms, withoutContent);
     sayStatus(response, error.status, error.message, true);
     this.#recordResponse(exchange, response, error.status);
@@ -437,11 +443,12 @@ export class Connection {
 }
 
 /** How a refusal is framed when there is no request to go by. */
-const refusalTerms: Terms = {
+const refusal: Terms = {
   version: 11,
   toHead: false,
   mayPersist: () => false,
 };
+const headRefusal: Terms = { ...refusal, toHead: true };
 const withoutContent = { withoutContinue() {} };
 
 /** Writes a whole response of ours. */

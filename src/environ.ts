@@ -103,7 +103,7 @@ function assignFields(environ: Environ, head: RequestHead): void {
 /** The path as the application sees it. A proxy may or may not have taken
  * `scriptName` off the path: it is taken off where it is there. */
 function pathInfo(head: RequestHead, scriptName: string): string {
-  if (head.targetForm === "asterisk") return "";
+  if (head.path === "*") return "";
   const path = percentDecoded(head.path);
   if (scriptName === "" || !path.startsWith(scriptName)) return path;
   const rest = path.slice(scriptName.length);

@@ -25,6 +25,9 @@ const PIECE_SIZE = 262_144;
 /** Slabs kept for reuse; beyond it they are left to the collector. */
 const POOLED_SLABS = 64;
 
+/** Input without a line end is looked at again after so many bytes more. */
+const LOOK_AGAIN = 1024;
+
 const pool: Uint8Array[] = [];
 const nothing = new Uint8Array(0);
 
@@ -152,10 +155,11 @@ export class Wire {
     this.end = this.#arrival + chunk.length;
   }
 
-  /** True when the last arrival holds an LF, or is all there is: only then can
-   * something that ends with a line have become whole. It keeps the cost of a
+  /** Whether something that ends with a line may have become whole, or too
+   * long, since `examined` bytes were looked at in vain. It keeps the cost of a
    * head that drips in byte by byte in proportion to its size. */
-  get lineArrived(): boolean {
+  worthLooking(examined: number): boolean {
+    if (this.end - this.start - examined >= LOOK_AGAIN) return true;
     if (this.#arrival <= this.start) return true;
     return this.buffer.subarray(this.#arrival, this.end).includes(0x0a);
   }

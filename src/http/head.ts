@@ -100,6 +100,9 @@ export function parseRequestHead(
     throw badOctet("Malformed request line", buffer, start, end);
   }
   const methodEnd = at;
+  if (isConnect(buffer, start, methodEnd)) {
+    throw new HttpError(501, "CONNECT is not implemented");
+  }
 
   const target = scanTarget(buffer, at + 1, bound);
   if (target === undefined) return pendingLine(start, end, limits);
@@ -283,6 +286,12 @@ function judge(
     version >= 11 ? !close : keepAlive && !close,
     expectContinue,
   );
+}
+
+/** CONNECT has a form of target of its own (RFC 9112 §3.2.3), which is not read. */
+function isConnect(buffer: Uint8Array, start: number, end: number): boolean {
+  return end - start === 7 && buffer[start] === 0x43 &&
+    decodeOctets(buffer, start, end, true) === "CONNECT";
 }
 
 /** The method as a string that all requests share, where it is a common one. */
