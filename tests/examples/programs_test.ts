@@ -72,9 +72,8 @@ type Compile = (file: string) => Promise<string>;
  * file itself, or for a Node that does not read TypeScript a bundle of it. */
 async function compiling(use: (compile: Compile) => Promise<void>) {
   const { typescript } = process.features as { typescript?: unknown };
-  const native = process.versions["deno"] ?? process.versions["bun"];
-  if (native !== undefined || typescript) {
-    return await use(async (file) => file);
+  if (!onNode || typescript) {
+    return await use((file) => Promise.resolve(file));
   }
   const directory = await mkdtemp(join(tmpdir(), "headgate-"));
   try {
