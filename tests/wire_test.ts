@@ -219,9 +219,9 @@ test("Wire.worthLooking() waits for the end of a line, or for much more", async 
   }
   assertEquals(looked, [true, false, true, false]);
   await wire.fill();
-  assertEquals(wire.worthLooking(5), false);
-  assertEquals(wire.worthLooking(4), true);
-  wire.consume(5);
+  assertEquals(wire.worthLooking(6), false);
+  assertEquals(wire.worthLooking(5), true);
+  wire.consume(6);
   assertEquals(wire.worthLooking(wire.end - wire.start), true);
 });
 

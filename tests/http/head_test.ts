@@ -251,7 +251,7 @@ test("parseRequestHead() leaves '*' to OPTIONS (RFC 9112 §3.2.4)", () => {
 
 test("parseRequestHead() refuses CONNECT", () => {
   assertRefused(request("", "CONNECT /a HTTP/1.1"), 501);
-  assertRefused(request("", "CONNECT a:80 HTTP/1.1"), 400);
+  assertRefused(request("", "CONNECT a:80 HTTP/1.1"), 501);
 });
 
 test("parseRequestHead() wants exactly one Host in HTTP/1.1 (RFC 9112 §3.2)", () => {
