@@ -49,6 +49,8 @@ export class WireResponse implements ResponseWriter {
   readonly #content: Pick<Content, "withoutContinue">;
   #head: ComposedHead | undefined;
   #framing = NONE;
+  /** A write waits for the peer to drain. */
+  #writing = false;
   /** Content length as declared; undefined when nobody said. */
   #size: number | undefined;
 
@@ -96,6 +98,9 @@ export class WireResponse implements ResponseWriter {
     if (this.committed) {
       throw new ApplicationError("The head of this response has been sent");
     }
+    if (size !== undefined && !(Number.isSafeInteger(size) && size >= 0)) {
+      throw new ApplicationError(`Size ${size} is not a content length`);
+    }
     const head = composeHead(status, reason, fields);
     this.#head = head;
     this.#size = head.contentLength ?? size;
@@ -103,7 +108,7 @@ export class WireResponse implements ResponseWriter {
 
   write(content: Uint8Array): MaybePromise<void> {
     if (!this.committed) this.#commit(undefined);
-    if (this.ended) throw new ApplicationError("This response has ended");
+    this.#checkOpen();
     const { length } = content;
     if (length === 0 || this.#framing === NONE) return;
     const sent = this.contentSent + length;
@@ -113,23 +118,38 @@ export class WireResponse implements ResponseWriter {
       );
     }
     this.contentSent = sent;
-    if (this.#framing !== CHUNKED) return this.#wire.put(content);
-
-    this.#wire.putText(`${length.toString(16)}\r\n`);
+    const chunked = this.#framing === CHUNKED;
+    if (chunked) this.#wire.putText(`${length.toString(16)}\r\n`);
     const pending = this.#wire.put(content);
-    if (pending !== undefined) {
-      return pending.then(() => this.#wire.putText("\r\n"));
+    if (pending !== undefined) return this.#whilePending(pending);
+    if (chunked) this.#wire.putText("\r\n");
+  }
+
+  /** Nothing may come between the pieces of a content that is under way. */
+  #whilePending(pending: Promise<void>): Promise<void> {
+    this.#writing = true;
+    return neverUnhandled(
+      pending.finally(() => this.#writing = false).then(() => {
+        if (this.#framing === CHUNKED) this.#wire.putText("\r\n");
+      }),
+    );
+  }
+
+  #checkOpen(): void {
+    if (this.ended) throw new ApplicationError("This response has ended");
+    if (this.#writing) {
+      throw new ApplicationError("A write is pending; await it first");
     }
-    this.#wire.putText("\r\n");
   }
 
   flush(): MaybePromise<void> {
     if (!this.committed) this.#commit(undefined);
-    return this.#wire.flush();
+    const pending = this.#wire.flush();
+    return pending === undefined ? undefined : neverUnhandled(pending);
   }
 
   end(): MaybePromise<void> {
-    if (this.ended) throw new ApplicationError("This response has ended");
+    this.#checkOpen();
     if (!this.committed) this.#commit(0);
     if (this.#framing === LENGTH && this.contentSent < this.#size!) {
       throw new ApplicationError(
@@ -188,4 +208,11 @@ export class WireResponse implements ResponseWriter {
     else if (version < 11) own += "Connection: keep-alive\r\n";
     wire.putText(`${own}\r\n`);
   }
+}
+
+/** An application that does not wait for `pending` must not bring the process
+ * down when the peer leaves. */
+function neverUnhandled(pending: Promise<void>): Promise<void> {
+  pending.catch(() => {});
+  return pending;
 }
