@@ -476,7 +476,7 @@ test("WireResponse refuses to go on while a write waits for the peer", async () 
 
 test("WireResponse.write() rejects when the peer leaves", async () => {
   const { response, stream } = begin({}, { window: 0 });
-  response.start(200, "OK", [], 300_000);
+  response.start(200, "OK", [], 300_001);
   const pending = response.write(octets("y".repeat(300_000)));
   stream.fail("Reset");
   await assertRejects(async () => await pending, StreamError, "Reset");
