@@ -66,6 +66,7 @@ abstract class WireContent implements Content {
   protected readonly wire: Wire;
   protected readonly limits: Limits;
   #failure: unknown;
+  #mayInvite = true;
 
   constructor(wire: Wire, head: ParsedHead, limits: Limits) {
     this.wire = wire;
@@ -79,7 +80,7 @@ abstract class WireContent implements Content {
   protected abstract take(): Uint8Array | null | undefined;
 
   read(): MaybePromise<Uint8Array | null> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#failure !== undefined) return rejected(this.#failure);
     try {
       for (;;) {
         const content = this.take();
@@ -94,13 +95,13 @@ abstract class WireContent implements Content {
         if (more instanceof Promise) {
           this.awaiting = true;
           this.waits++;
-          return more.then(this.#resume, this.#abandon);
+          return neverUnhandled(more.then(this.#resume, this.#abandon));
         }
         if (!more) throw this.#truncated();
       }
     } catch (error) {
       this.#failure = error;
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 
@@ -117,7 +118,7 @@ abstract class WireContent implements Content {
   };
 
   #invite(): void {
-    if (!this.withheld) return;
+    if (!this.withheld || !this.#mayInvite) return;
     this.withheld = false;
     this.wire.putText(CONTINUE);
   }
@@ -127,15 +128,23 @@ abstract class WireContent implements Content {
   }
 
   withoutContinue(): void {
-    if (!this.withheld) return;
-    this.fail(
-      new HttpError(400, "Content was not asked for before the response"),
-    );
+    this.#mayInvite = false;
   }
 
   fail(error: HttpError): void {
     this.#failure ??= error;
   }
+}
+
+/** An application that does not wait for its read must not bring the process
+ * down when the peer leaves. */
+function neverUnhandled<T>(pending: Promise<T>): Promise<T> {
+  pending.catch(() => {});
+  return pending;
+}
+
+function rejected(error: unknown): Promise<never> {
+  return neverUnhandled(Promise.reject(error));
 }
 
 /** Content of a known length: RFC 9112 §6.2. */
