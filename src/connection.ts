@@ -27,8 +27,10 @@ const IDLE = 0;
 const HEAD = 1;
 /** An application has the request. */
 const BUSY = 2;
+/** It has answered; what it left of the content is dropped. */
+const DRAIN = 3;
 /** We have said our last, and wait for the peer to have read it. */
-const LINGER = 3;
+const LINGER = 4;
 
 /** Pipelined answers are sent and others are let in after so much output. */
 const FAIR_OUTPUT = 49_152;
@@ -50,7 +52,8 @@ export class Connection {
   // What tick saw last time, to tell slow from stalled.
   #writesSeen = -1;
   #stalledSince = 0;
-  #waitsSeen = -1;
+  #contentSeen: Content | undefined;
+  #waitsSeen = 0;
   #waitingSince = 0;
   readonly #peerGone = (): void => this.#exchange?.peerGone();
 
@@ -142,23 +145,26 @@ export class Connection {
   /** Looks for the first byte of a request; false while it has not come. */
   #begin(): boolean {
     const wire = this.#wire;
-    if (wire.buffer[wire.start] === CR && wire.start < wire.end) {
+    if (
+      wire.buffer[wire.start] === CR && wire.start < wire.end &&
+      !this.#emptyLineSkipped
+    ) {
       // RFC 9112 §2.2: one empty line before a request is overlooked. What does
       // not look like that is left for the parser to refuse.
-      if (!this.#emptyLineSkipped) {
-        if (wire.end - wire.start === 1) return false;
-        if (wire.buffer[wire.start + 1] === LF) {
-          wire.consume(2);
-          this.#emptyLineSkipped = true;
-        }
+      if (wire.end - wire.start === 1) return this.#noRequest();
+      if (wire.buffer[wire.start + 1] === LF) {
+        wire.consume(2);
+        this.#emptyLineSkipped = true;
       }
     }
-    if (wire.start === wire.end) {
-      if (this.#phase === BUSY) this.#enterIdle();
-      return false;
-    }
+    if (wire.start === wire.end) return this.#noRequest();
     this.#enterHead();
     return true;
+  }
+
+  #noRequest(): false {
+    if (this.#phase !== IDLE) this.#enterIdle();
+    return false;
   }
 
   #enterHead(): void {
@@ -235,7 +241,9 @@ export class Connection {
     }
     this.#record(exchange, exchange.gone ? 499 : response.status);
     if (!response.persists) return false;
-    return content.finished ? true : this.#drain(content);
+    if (content.finished) return true;
+    this.#phase = DRAIN;
+    return this.#drain(content);
   }
 
   /** Reads content that nobody wanted, as long as that is cheaper than a new
@@ -274,6 +282,7 @@ export class Connection {
     }
     if (!response.committed) {
       if (refusal !== undefined) {
+        response.abandon();
         this.#refuse(refusal, exchange);
         return false;
       }
@@ -287,7 +296,8 @@ export class Connection {
     // The peer must see that the response is not whole. Where its length or its
     // last chunk would have told the end, ending early is enough.
     this.#record(exchange, response.status);
-    if (response.endsWithConnection) this.#stream.reset();
+    if (response.endsWithConnection && !response.ended) this.#stream.reset();
+    response.abandon();
     return false;
   }
 
@@ -338,10 +348,16 @@ export class Connection {
         this.#gate.log.debug(`${this.#peer()}: does not take its response`);
         return this.#stream.reset();
       }
+      if (this.#phase === IDLE) this.#enterIdle(); // not yet, that is
     }
     const content = this.#exchange?.content;
-    if (content !== undefined && content.awaiting) {
-      if (content.waits !== this.#waitsSeen) {
+    if (
+      content !== undefined && content.awaiting && this.#phase !== LINGER
+    ) {
+      if (
+        content !== this.#contentSeen || content.waits !== this.#waitsSeen
+      ) {
+        this.#contentSeen = content;
         this.#waitsSeen = content.waits;
         this.#waitingSince = now;
       } else if (now - this.#waitingSince >= limits.bodySeconds) {
@@ -362,12 +378,16 @@ export class Connection {
   }
 
   #contentTooSlow(exchange: WireExchange): void {
+    const { response, content } = exchange;
     const error = new HttpError(408, "Content too slow");
-    exchange.content.fail(error);
-    if (exchange.response.committed) return this.#stream.reset();
-    exchange.response.abandon();
+    content.fail(error);
+    if (this.#phase === DRAIN) return this.#lastWords();
+    if (response.ended) return; // the peer misses nothing
+    if (response.committed) return this.#stream.reset();
+    response.abandon();
     this.#refuse(error, exchange);
     this.#lastWords();
+    exchange.giveUp();
   }
 
   /** Ends our direction on behalf of a loop that is waiting. It wakes up when
@@ -377,10 +397,11 @@ export class Connection {
     this.#deadline = this.#after(this.#gate.limits.lingerSeconds);
     try {
       const flushed = this.#wire.drained();
-      if (flushed === undefined) this.#stream.closeWrite();
-      else {flushed.then(() =>
-          this.#stream.closeWrite(), () =>
-          this.#stream.close());}
+      if (flushed === undefined) return this.#stream.closeWrite();
+      flushed.then(
+        () => this.#stream.closeWrite(),
+        () => this.#stream.close(),
+      );
     } catch {
       this.#stream.close();
     }
@@ -389,7 +410,10 @@ export class Connection {
   /** During a shutdown: closes when no request has begun for `seconds`. A
    * request that is on its way to us is then unlikely. */
   closeIfIdleFor(seconds: number): void {
-    if (this.#phase === IDLE && this.#gate.now - this.#idleSince >= seconds) {
+    if (
+      this.#phase === IDLE && !this.#wire.stalled &&
+      this.#gate.now - this.#idleSince >= seconds
+    ) {
       this.#stream.closeWrite();
       this.#stream.close();
     }
@@ -397,14 +421,15 @@ export class Connection {
 
   /** Ends it now, whole or not. */
   abort(): void {
-    if (this.#phase === BUSY) {
+    const exchange = this.#exchange;
+    if (this.#phase === BUSY && exchange !== undefined) {
       this.#gate.log.warn(
-        `${this.#peer()}: cut off while serving ${
-          this.#exchange!.head.method
-        } ${escapeForLog(this.#exchange!.head.target)}`,
+        `${this.#peer()}: cut off while serving ${exchange.head.method} ${
+          escapeForLog(exchange.head.target)
+        }`,
       );
     }
-    this.#exchange?.peerGone();
+    exchange?.peerGone();
     this.#stream.reset();
   }
 

@@ -70,6 +70,14 @@ export class WireExchange implements Exchange, Terms {
 
   /** The peer has left, or ended its direction, before the response was whole. */
   peerGone(): void {
+    const { response } = this;
+    const wire = this.#wire;
+    if (response.ended && wire.buffered === 0 && !wire.stalled) return;
+    this.giveUp();
+  }
+
+  /** Nobody waits for this response any longer. */
+  giveUp(): void {
     this.gone = true;
     this.#abort?.abort(new StreamError("The peer has left"));
   }
