@@ -11,7 +11,11 @@ import type {
   ResponseWriter,
 } from "./exchange.ts";
 import { dateLine } from "./http/date.ts";
-import { type ComposedHead, composeHead } from "./http/response_head.ts";
+import {
+  type ComposedHead,
+  composeHead,
+  wholeHead,
+} from "./http/response_head.ts";
 import { forbidsContent } from "./http/status.ts";
 import type { MaybePromise } from "./stream.ts";
 import type { Wire } from "./wire.ts";
@@ -34,6 +38,7 @@ export interface Terms {
 }
 
 const noFields: ResponseFields = [];
+const noOctets = new Uint8Array(0);
 
 /** Writes one response. */
 export class WireResponse implements ResponseWriter {
@@ -193,21 +198,40 @@ export class WireResponse implements ResponseWriter {
     this.#content.withoutContinue();
     this.committed = true;
 
-    const wire = this.#wire;
-    wire.putOctets(head.octets);
-    if (!head.hasDate) wire.putOctets(dateLine());
+    const date = head.hasDate ? noOctets : dateLine();
+    const own = this.#ownFields(head, size);
+    const octets = wholeHead(head, date, own);
+    if (octets !== undefined) return this.#wire.putOctets(octets);
+    this.#wire.putOctets(head.octets);
+    this.#wire.putOctets(date);
+    this.#wire.putText(`${own}\r\n`);
+  }
+
+  /** The field lines that say how the content and the connection end. */
+  #ownFields(head: ComposedHead, size: number | undefined): string {
+    const { version } = this.#terms;
     let own = "";
     if (
-      size !== undefined && (head.contentLength === undefined || status === 205)
+      size !== undefined &&
+      (head.contentLength === undefined || head.status === 205)
     ) {
-      own = `Content-Length: ${size}\r\n`;
+      own = size === lastSize ? lastSizeLine : sizeLine(size);
     } else if (this.#framing === CHUNKED) {
       own = "Transfer-Encoding: chunked\r\n";
     }
     if (!this.persists) own += "Connection: close\r\n";
     else if (version < 11) own += "Connection: keep-alive\r\n";
-    wire.putText(`${own}\r\n`);
+    return own;
   }
+}
+
+// Small answers are often of one size.
+let lastSize = 0;
+let lastSizeLine = "Content-Length: 0\r\n";
+
+function sizeLine(size: number): string {
+  lastSize = size;
+  return lastSizeLine = `Content-Length: ${size}\r\n`;
 }
 
 /** An application that does not wait for `pending` must not bring the process

@@ -56,8 +56,10 @@ export class Wire {
   #used = 0;
   /** A read that the stream has not settled. */
   #reading: Promise<boolean> | undefined;
-  /** A write that the stream has not settled. */
+  /** The one write that the stream has not settled; never rejects. */
   #inFlight: Promise<void> | undefined;
+  /** The slab that it is made of, if it is. */
+  #lent: Uint8Array | undefined;
   #failure: unknown;
 
   /** Takes over all reading and writing of `stream`. */
@@ -253,22 +255,26 @@ export class Wire {
       }
       return this.putOctets(content);
     }
-    if (this.#used > 0) {
-      const flushed = this.flush();
-      if (flushed !== undefined) {
-        return flushed.then(() => this.#putDirect(content, 0));
-      }
+    const flushed = this.flush();
+    if (flushed !== undefined) {
+      return flushed.then(() => this.#putDirect(content, 0));
     }
     return this.#putDirect(content, 0);
   }
 
   #putDirect(content: Uint8Array, from: number): MaybePromise<void> {
     while (from < content.length) {
+      if (this.#inFlight !== undefined) {
+        return this.#inFlight.then(() => this.#putDirect(content, from));
+      }
       const piece = content.subarray(from, from + PIECE_SIZE);
       from += piece.length;
       const pending = this.#write(piece);
       if (pending !== undefined) {
-        return this.#track(pending).then(() => this.#putDirect(content, from));
+        return this.#track(pending).then(() => {
+          this.#check();
+          return this.#putDirect(content, from);
+        });
       }
     }
   }
@@ -292,40 +298,46 @@ export class Wire {
     this.#used = 0;
     const pending = this.#write(output);
     if (pending === undefined) return recycle(slab);
-    this.#track(pending.then(() => recycle(slab)));
+    this.#lent = slab;
+    this.#track(pending);
   }
 
   /** Waits until the stream has settled every write. Rejects with
    * `StreamError`. */
   drained(): MaybePromise<void> {
-    const flushed = this.flush();
-    if (flushed !== undefined) return flushed.then(() => this.drained());
-    return this.#inFlight;
+    const pending = this.flush() ?? this.#inFlight;
+    if (pending === undefined) return this.#check();
+    return pending.then(() => this.drained());
   }
 
   #write(bytes: Uint8Array): MaybePromise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#check();
     this.writes++;
     return this.#stream.write(bytes);
   }
 
-  /** Remembers a write that is not settled, and its failure for the next one to
-   * throw: nobody may be waiting for this one. */
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Waits for a write that is not settled. What comes back never rejects, since
+   * nobody may be waiting: the next write throws the failure. */
   #track(pending: Promise<void>): Promise<void> {
     this.stalled = true;
-    const tracked = pending.then(() => {
-      if (this.#inFlight === tracked) {
-        this.#inFlight = undefined;
-        this.stalled = false;
-      }
-    }, (error) => {
-      this.#failure = error ?? new StreamError("Write failed");
-      throw this.#failure;
-    });
-    tracked.catch(() => {});
-    this.#inFlight = tracked;
-    return tracked;
+    return this.#inFlight = pending.then(this.#settled, this.#failed);
   }
+
+  readonly #settled = (): void => {
+    this.#inFlight = undefined;
+    this.stalled = false;
+    if (this.#lent !== undefined) recycle(this.#lent);
+    this.#lent = undefined;
+  };
+
+  readonly #failed = (error: unknown): void => {
+    this.#failure = error ?? new StreamError("Write failed");
+    this.#settled();
+  };
 
   /** Gives up what is buffered. */
   discard(): void {

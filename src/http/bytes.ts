@@ -76,6 +76,16 @@ export function hexValue(octet: number): number {
 const asciiDecoder = new TextDecoder();
 const asciiEncoder = new TextEncoder();
 
+/** A `Buffer` decodes Latin-1 in one native call; all three runtimes have it as
+ * a global, and it is nowhere required. */
+const latin1Slice = (globalThis as {
+  Buffer?: {
+    prototype: {
+      latin1Slice?(this: Uint8Array, start: number, end: number): string;
+    };
+  };
+}).Buffer?.prototype.latin1Slice;
+
 /** Octets as characters, where it is known whether all are ASCII.
  * (`TextDecoder("latin1")` is windows-1252, and so is wrong for 0x80-0x9f.) */
 export function decodeOctets(
@@ -84,7 +94,17 @@ export function decodeOctets(
   end: number,
   ascii: boolean,
 ): string {
+  if (latin1Slice !== undefined) return latin1Slice.call(buffer, start, end);
   if (ascii) return asciiDecoder.decode(buffer.subarray(start, end));
+  return decodeSlowly(buffer, start, end);
+}
+
+/** For octets beyond ASCII where there is no `Buffer`. */
+export function decodeSlowly(
+  buffer: Uint8Array,
+  start: number,
+  end: number,
+): string {
   let text = "";
   for (let from = start; from < end; from += 4096) {
     text += String.fromCharCode.apply(

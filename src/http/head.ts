@@ -188,8 +188,11 @@ function judge(
   if (method === "CONNECT") {
     throw new HttpError(501, "CONNECT is not implemented");
   }
-  let path = text.substring(span.pathStart - start, span.pathEnd - start);
-  const query = span.pathEnd < span.end
+  const hasQuery = span.pathEnd < span.end;
+  let path = targetForm === "origin" && !hasQuery
+    ? target
+    : text.substring(span.pathStart - start, span.pathEnd - start);
+  const query = hasQuery
     ? text.substring(span.pathEnd + 1 - start, span.end - start)
     : "";
   if (targetForm === "asterisk" && method !== "OPTIONS") {

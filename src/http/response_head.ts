@@ -14,6 +14,11 @@ export interface ComposedHead {
   readonly fields: ResponseFields;
   /** Status line and field lines, each with its CRLF. Shared: do not write. */
   readonly octets: Uint8Array;
+  /** The head as it was sent last, whole; see {@linkcode wholeHead}. */
+  whole: Uint8Array | undefined;
+  /** What it was sent with. */
+  wholeDate: Uint8Array;
+  wholeOwn: string;
   /** What the fields say of Content-Length. */
   readonly contentLength: number | undefined;
   /** The fields ask for the connection to be closed. */
@@ -21,6 +26,7 @@ export interface ComposedHead {
   readonly hasDate: boolean;
 }
 
+const noOctets = new Uint8Array(0);
 const SERVER = "Server: headgate\r\n";
 const CACHE_SLOTS = 64;
 const LONGEST_CACHED = 1024;
@@ -45,6 +51,39 @@ export function composeHead(
   const composed = spell(status, reason, fields);
   if (composed.octets.length <= LONGEST_CACHED) cache[slot] = composed;
   return composed;
+}
+
+/** The whole head, with the Date line and the gateway's `own` field lines, to be
+ * copied at once. Undefined when it was not sent like that before, which makes
+ * it be kept for the next time. Shared: do not write. */
+export function wholeHead(
+  head: ComposedHead,
+  date: Uint8Array,
+  own: string,
+): Uint8Array | undefined {
+  if (head.wholeOwn !== own) {
+    // Not worth keeping until it comes again: sizes mostly differ.
+    head.wholeOwn = own;
+    return head.whole = undefined;
+  }
+  if (head.whole === undefined || head.wholeDate !== date) {
+    head.whole = assemble(head, date, own);
+    head.wholeDate = date;
+  }
+  return head.whole;
+}
+
+function assemble(
+  head: ComposedHead,
+  date: Uint8Array,
+  own: string,
+): Uint8Array {
+  const { octets } = head;
+  const whole = new Uint8Array(octets.length + date.length + own.length + 2);
+  whole.set(octets);
+  whole.set(date, octets.length);
+  encodeOctets(`${own}\r\n`, whole, octets.length + date.length);
+  return whole;
 }
 
 function isFor(
@@ -131,6 +170,9 @@ function spell(
     contentLength,
     close,
     hasDate,
+    whole: undefined,
+    wholeDate: noOctets,
+    wholeOwn: "",
   };
 }
 

@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ApplicationError } from "../../src/errors.ts";
 import type { ResponseFields } from "../../src/exchange.ts";
-import { composeHead } from "../../src/http/response_head.ts";
-import { latin1 } from "../support/octets.ts";
+import { composeHead, wholeHead } from "../../src/http/response_head.ts";
+import { latin1, octets } from "../support/octets.ts";
 
 function text(
   fields: ResponseFields,
@@ -268,4 +268,38 @@ test("composeHead() spells heads of any size", () => {
     assertEquals(lines(fields).length, 2000);
   }
   assert(text(fields).endsWith("Server: headgate\r\n"));
+});
+
+test("wholeHead() keeps a head for the same date and own fields alone", () => {
+  const head = composeHead(200, "OK", [["X-Whole", "1"]]);
+  const spelled = latin1(head.octets);
+  const [now, later, none] = [
+    octets("Date: now\r\n"),
+    octets("Date: later\r\n"),
+    octets(""),
+  ];
+  // A date of none is one that the application gave.
+  const steps = [
+    [none, ""],
+    [none, "Content-Length: 1\r\n"],
+    [none, "Content-Length: 2\r\n"],
+    [none, "Content-Length: 2\r\n"],
+    [now, "Content-Length: 2\r\n"],
+    [later, "Content-Length: 2\r\n"],
+    [later, "Content-Length: 1\r\n"],
+    [now, "Content-Length: 1\r\n"],
+    [none, ""],
+    [none, ""],
+  ] as const;
+  const kept: boolean[] = [];
+  for (const [date, own] of steps) {
+    const whole = wholeHead(head, date, own);
+    kept.push(whole !== undefined);
+    if (whole === undefined) continue;
+    assertEquals(latin1(whole), `${spelled}${latin1(date)}${own}\r\n`);
+  }
+  assertEquals(
+    kept,
+    [true, false, false, true, true, true, false, true, false, true],
+  );
 });
