@@ -110,14 +110,16 @@ class LiveGateway implements Gateway, Gate {
     this.draining = true;
     this.now = performance.now() / 1000;
     this.#cutAt = Math.min(this.#cutAt, this.now + graceSeconds);
-    this.#drained ??= new Promise((resolve) => this.#resolveDrained = resolve);
+    const drained = this.#drained ??= new Promise<void>((resolve) =>
+      this.#resolveDrained = resolve
+    );
     if (this.#connections.size === 0) {
       this.#rest();
     } else {
       this.#setTimer(DRAIN_TICK_SECONDS);
       this.#tick();
     }
-    return this.#drained;
+    return drained;
   }
 
   /** With no connection there is nothing to time, and nothing that should keep
@@ -126,6 +128,8 @@ class LiveGateway implements Gateway, Gate {
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#resolveDrained?.();
+    // Who asks later asks about connections that came later.
+    this.#drained = this.#resolveDrained = undefined;
   }
 
   #setTimer(seconds: number): void {

@@ -71,8 +71,10 @@ export async function serveHandler(
   let finish: (outcome: Promise<void>) => void;
   const finished = new Promise<void>((resolve) => finish = resolve);
   const shutdown = (graceSeconds = grace): Promise<void> => {
-    const drained = gateway.shutdown(graceSeconds);
-    finish(Promise.all([closeAll(listeners), drained]).then(() => {}));
+    // At once, so that answers say it; and again, for connections that were
+    // accepted while the listeners closed.
+    gateway.shutdown(graceSeconds);
+    finish(closeAll(listeners).then(() => gateway.shutdown(graceSeconds)));
     return finished;
   };
   return {

@@ -8,6 +8,7 @@ import { detectTransport } from "../adapters/detect.ts";
 import type { Handler } from "../src/exchange.ts";
 import { serveHandler, type ServeOptions, type Server } from "../src/serve.ts";
 import type { Address, Listener, Transport } from "../src/stream.ts";
+import { MemoryStream } from "./support/memory_stream.ts";
 import { latin1, octets } from "./support/octets.ts";
 import { RawClient } from "./support/raw_client.ts";
 import { parseResponses } from "./support/responses.ts";
@@ -199,6 +200,39 @@ test("Server.shutdown() closes every listener, once for all calls", async () => 
   const server = await serveHandler(transport, hello, { bind: ["a:1", "b:2"] });
   await Promise.all([server.shutdown(), server.shutdown(0), server.finished]);
   assertEquals([...new Set(closed)], ["a:1", "b:2"]);
+});
+
+test("Server.shutdown() waits for a connection that came while it closed", async () => {
+  const late = new MemoryStream([request]);
+  let accept!: (stream: MemoryStream) => void;
+  const transport: Transport = {
+    name: "test",
+    listen: (_options, accepted): Promise<Listener> => {
+      accept = accepted;
+      return Promise.resolve({
+        address: { host: "a", port: 1 },
+        close: async () => {
+          await Promise.resolve();
+          accept(late);
+        },
+      });
+    },
+  };
+  let open!: () => void;
+  const opened = new Promise<void>((resolve) => open = resolve);
+  let finished = false;
+  const server = await serveHandler(transport, async (exchange) => {
+    await opened;
+    await hello(exchange);
+  });
+  const shutdown = server.shutdown().then(() => finished = true);
+  await new Promise((pass) => setTimeout(pass, 0));
+  assertEquals(finished, false);
+  open();
+  late.end();
+  await shutdown;
+  const [response] = parseResponses(late.output);
+  assertEquals(response!.get("connection"), "close");
 });
 
 test("serveHandler() serves clients that come at once, one byte at a time or not at all", async () => {
