@@ -279,6 +279,12 @@ export class Wire {
     }
   }
 
+  /** True when everything that was put has been sent. */
+  get sent(): boolean {
+    return this.#used === 0 && this.#inFlight === undefined &&
+      this.#failure === undefined;
+  }
+
   /** How many bytes are buffered. */
   get buffered(): number {
     return this.#used;

@@ -70,10 +70,7 @@ export class WireExchange implements Exchange, Terms {
 
   /** The peer has left, or ended its direction, before the response was whole. */
   peerGone(): void {
-    const { response } = this;
-    const wire = this.#wire;
-    if (response.ended && wire.buffered === 0 && !wire.stalled) return;
-    this.giveUp();
+    if (!this.response.ended || !this.#wire.sent) this.giveUp();
   }
 
   /** Nobody waits for this response any longer. */

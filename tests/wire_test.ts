@@ -444,6 +444,30 @@ test("Wire.drained() waits until every write has settled", async () => {
   assertEquals(stream.outputText, "onetwo");
 });
 
+test("Wire.sent tells that nothing is on its way any more", async () => {
+  const stream = new MemoryStream([], { window: 0 });
+  const wire = new Wire(stream);
+  const seen = [wire.sent];
+  wire.putText("a");
+  seen.push(wire.sent);
+  wire.flush();
+  seen.push(wire.sent);
+  stream.take();
+  await wire.drained();
+  seen.push(wire.sent);
+  wire.putText("b");
+  wire.flush();
+  seen.push(wire.sent);
+  assertEquals(seen, [true, false, false, true, true]);
+  const broken = new MemoryStream([], { window: 0 });
+  const lost = new Wire(broken);
+  lost.putText("a");
+  lost.flush();
+  broken.fail();
+  await assertRejects(async () => await lost.drained(), StreamError);
+  assertEquals(lost.sent, false);
+});
+
 test("Wire shows the failure of a pending write later", async () => {
   const stream = new MemoryStream([], { window: 0 });
   const wire = new Wire(stream);
