@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import {
   decodeOctets,
+  decodeSlowly,
   encodeOctets,
   HEX,
   hexValue,
@@ -109,6 +110,16 @@ test("decodeOctets() does not take a UTF-8 signature for one", () => {
     decodeOctets(octets("\xef\xbb\xbfa"), 0, 4, false),
     "\xef\xbb\xbfa",
   );
+});
+
+test("decodeSlowly() comes to the same where there is no native decoder", () => {
+  const text = everyOctet.repeat(70);
+  for (const length of [0, 1, 4095, 4096, 4097, 12_289]) {
+    assertEquals(
+      decodeSlowly(octets(text), 3, 3 + length),
+      text.slice(3, 3 + length),
+    );
+  }
 });
 
 test("encodeOctets() writes one octet a character, and nothing beside", () => {
