@@ -455,15 +455,21 @@ export class Connection {
     const elapsedMs = exchange === undefined
       ? 0
       : performance.now() - exchange.startedMs;
-    access({
-      head: exchange?.head,
-      remote: this.#stream.remote,
-      status,
-      responseFields: response.fields,
-      contentSent: response.contentSent,
-      startedAt,
-      elapsedMs,
-    });
+    const own = response !== exchange?.response || exchange.replaced;
+    try {
+      access({
+        head: exchange?.head,
+        remote: this.#stream.remote,
+        status,
+        responseFields: own ? [] : response.fields,
+        contentSent: response.contentSent,
+        startedAt,
+        elapsedMs,
+      });
+    } catch (error) {
+      // What goes wrong with the log must not go wrong with the response.
+      this.#gate.log.error(`Access log: ${stackOf(error)}`);
+    }
   }
 }
 

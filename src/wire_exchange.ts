@@ -16,6 +16,8 @@ export class WireExchange implements Exchange, Terms {
   readonly head: RequestHead;
   readonly content: Content;
   response: WireResponse;
+  /** True once the response is the gateway's own. */
+  replaced = false;
   /** True once the peer is known to have left, or ended its direction. */
   gone = false;
   /** Milliseconds since the epoch, and on the steady clock; 0 without a log. */
@@ -88,6 +90,7 @@ export class WireExchange implements Exchange, Terms {
   /** A response in place of one that has not been sent. */
   replaceResponse(): WireResponse {
     this.response.abandon();
+    this.replaced = true;
     return this.response = new WireResponse(this.#wire, this, this.content);
   }
 }

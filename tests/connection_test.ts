@@ -11,6 +11,7 @@ import { ApplicationError, HttpError, StreamError } from "../src/errors.ts";
 import type { AccessRecord, Exchange, Handler } from "../src/exchange.ts";
 import { createGateway, type Gateway } from "../src/gateway.ts";
 import type { Limits } from "../src/limits.ts";
+import { silentLogger } from "../src/logger.ts";
 import { everySplit } from "./support/every_split.ts";
 import {
   MemoryStream,
@@ -473,10 +474,7 @@ test("Connection refuses a malformed head, says why, and answers nothing after i
   assertMatch(latin1(refusal!.content), /^400 Bad Request\n.+\n$/);
   assertEquals(bench.recorded, [200, 400]);
   const record = bench.records[1]!;
-  assertEquals([record.head, record.responseFields.length > 0], [
-    undefined,
-    true,
-  ]);
+  assertEquals([record.head, record.responseFields], [undefined, []]);
   assertEquals(record.contentSent, refusal!.content.length);
   assertEquals(bench.blamed(), []);
   await bench.done();
@@ -574,8 +572,27 @@ test("Connection answers 500 when a handler throws before the head, and goes on"
       undefined,
     ]);
     assertEquals([bench.recorded, bench.blamed().length], [[500, 200], 1]);
+    assertEquals(bench.records[0]!.responseFields, []);
     await bench.done();
   }
+});
+
+test("Connection answers although the access log fails", async () => {
+  const stream = new MemoryStream([get("/a") + "bad\r\n"]);
+  const blamed: string[] = [];
+  const gateway = createGateway(path, {
+    log: { ...silentLogger, error: (message) => blamed.push(message) },
+    access: () => {
+      throw new Error("Disk full");
+    },
+  });
+  gateway.accept(stream);
+  await stream.until(() => stream.finished, "the end");
+  const statuses = parseResponses(stream.output).map(({ status }) => status);
+  assertEquals([statuses, blamed.length], [[200, 400], 2]);
+  assertStringIncludes(blamed[0]!, "Disk full");
+  stream.end();
+  await stream.untilClosed();
 });
 
 test("Connection answers 500 to a handler that settles without a response", async () => {
