@@ -280,7 +280,7 @@ export class Connection {
         `${head.method} ${escapeForLog(head.target)}: ${stackOf(error)}`,
       );
     }
-    if (!response.committed) {
+    if (!response.ended && response.retract()) {
       if (refusal !== undefined) {
         response.abandon();
         this.#refuse(refusal, exchange);

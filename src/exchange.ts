@@ -103,7 +103,7 @@ export interface ResponseWriter {
   ): void;
   /** Frames and buffers; returns a promise when the peer must drain first. The
    * bytes are lent until the call settles. Where the response has no content
-   * (HEAD, 204, 304), they are counted and dropped. Throws `ApplicationError`
+   * (HEAD, 204, 304), they are dropped. Throws `ApplicationError`
    * when they exceed the declared length. */
   write(content: Uint8Array): MaybePromise<void>;
   /** Sends everything buffered, the head included; call it before waiting on
@@ -114,7 +114,7 @@ export interface ResponseWriter {
   end(): MaybePromise<void>;
   /** True once `start` was called. */
   readonly started: boolean;
-  /** True once a byte of the head may have reached the peer. */
+  /** True once the head is on its way, so that `start` cannot replace it. */
   readonly committed: boolean;
 }
 

@@ -5,7 +5,8 @@
  * @module
  */
 
-/** Receives the gateway's log lines. A message is one line, already escaped. */
+/** Receives the gateway's log records. What a stranger sent is escaped in them;
+ * line ends are those of stacks. */
 export interface Logger {
   /** The life of a connection, refusals, peers that left. */
   debug(message: string): void;

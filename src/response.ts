@@ -54,6 +54,9 @@ export class WireResponse implements ResponseWriter {
   readonly #content: Pick<Content, "withoutContinue">;
   #head: ComposedHead | undefined;
   #framing = NONE;
+  /** Where the head begins in the wire's output, as long as nothing is sent. */
+  #bufferedBefore = 0;
+  #writesBefore = 0;
   /** A write waits for the peer to drain. */
   #writing = false;
   /** Content length as declared; undefined when nobody said. */
@@ -76,6 +79,16 @@ export class WireResponse implements ResponseWriter {
   /** Only a reset can show that this response is not whole. */
   get endsWithConnection(): boolean {
     return this.#framing === CLOSE;
+  }
+
+  /** Takes back what was written, if none of it has left; false if some may
+   * have. */
+  retract(): boolean {
+    if (!this.committed) return true;
+    if (this.#wire.writes !== this.#writesBefore || this.#writing) return false;
+    this.#wire.takeBack(this.#bufferedBefore);
+    this.committed = false;
+    return true;
   }
 
   /** Makes every further call fail: the connection answers in its place. */
@@ -197,6 +210,8 @@ export class WireResponse implements ResponseWriter {
       this.#terms.mayPersist();
     this.#content.withoutContinue();
     this.committed = true;
+    this.#bufferedBefore = this.#wire.buffered;
+    this.#writesBefore = this.#wire.writes;
 
     const date = head.hasDate ? noOctets : dateLine();
     const own = this.#ownFields(head, size);

@@ -90,6 +90,9 @@ function listenOptions(options: ServeOptions): ListenOptions[] {
   const tail = backlog === undefined ? {} : { backlog };
   if (bind !== undefined) {
     const texts = typeof bind === "string" ? [bind] : bind;
+    if (texts.length === 0) {
+      throw new TypeError("Nothing to listen on: `bind` names no address");
+    }
     return texts.map((text) => ({ ...parseBind(text), ...tail }));
   }
   if (path !== undefined) return [{ path, ...tail }];

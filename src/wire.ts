@@ -195,6 +195,7 @@ export class Wire {
    * nothing and `size` is not 0. Lent until the next call of `readLine`, `read`
    * or `fill`. Rejects with `StreamError`. */
   read(size: number): MaybePromise<Uint8Array | null> {
+    if (!(size >= 0)) throw new RangeError(`Cannot read ${size} bytes`);
     while (this.end - this.start < size) {
       const more = this.fill();
       if (more instanceof Promise) {
@@ -288,6 +289,12 @@ export class Wire {
   /** How many bytes are buffered. */
   get buffered(): number {
     return this.#used;
+  }
+
+  /** Forgets what was buffered beyond `length` bytes. The caller knows that
+   * nothing was sent since there were so many. */
+  takeBack(length: number): void {
+    this.#used = length;
   }
 
   /** Hands what is buffered to the stream. Returns a promise only when an

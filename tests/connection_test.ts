@@ -622,15 +622,48 @@ test("Connection ends a chunked response without its last chunk when it fails", 
 });
 
 test("Connection ends a response of known length early when it fails", async () => {
-  const bench = new Bench(({ response }) => {
+  const bench = new Bench(async ({ response }) => {
     response.start(200, "OK", [], 5);
     response.write(octets("abc"));
+    await response.flush();
     response.end();
   }, [get("/") + get("/stranger")]);
   await bench.stream.until(() => bench.stream.finished, "the end");
   assert(bench.stream.outputText.endsWith("\r\n\r\nabc"));
   assertEquals([bench.recorded, bench.stream.wasReset], [[200], false]);
   await bench.done();
+});
+
+test("Connection takes back a response that fails before any of it is sent", async () => {
+  const failures: Handler[] = [
+    ({ response }) => {
+      response.start(200, "OK", [], 5);
+      response.write(octets("abc"));
+      response.end();
+    },
+    ({ response }) => {
+      response.start(200, "OK", []);
+      response.write(octets("abc"));
+      throw new Error("Broken");
+    },
+    ({ response }) => {
+      response.start(200, "OK", [], 1);
+      response.write(octets("abc"));
+    },
+  ];
+  for (const fails of failures) {
+    const bench = new Bench(
+      (exchange) =>
+        exchange.head.path === "/" ? fails(exchange) : path(exchange),
+      [get("/before") + get("/") + get("/after")],
+    );
+    await bench.answered(3);
+    assertEquals(bench.statuses, [200, 500, 200]);
+    assertEquals(bench.recorded, [200, 500, 200]);
+    assertEquals(bench.blamed().length, 1);
+    assert(!bench.stream.outputText.includes("abc"));
+    await bench.done();
+  }
 });
 
 test("Connection resets when only that can tell that a response is not whole", async () => {
