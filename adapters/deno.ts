@@ -259,6 +259,12 @@ class DenoStream implements ByteStream {
   }
 
   readonly #received = (count: number | null): Uint8Array | null => {
+    const view = this.#keep(count);
+    this.#watchOn(view);
+    return view;
+  };
+
+  readonly #keep = (count: number | null): Uint8Array | null => {
     this.#reading = false;
     if (!this.#open) return null;
     if (count === null) {
@@ -299,22 +305,35 @@ class DenoStream implements ByteStream {
     else if (this.#ended) queueMicrotask(() => this.#tellGone(listener));
   }
 
+  /** Whoever has waited for `view` may wait for something else next. */
+  #watchOn(view: Uint8Array | null): void {
+    if (this.#onGone !== null && view !== null) this.#readAhead();
+  }
+
   #readAhead(): void {
     const lent = this.#buffer;
     this.#buffer = this.#view = this.#spare ?? new Uint8Array(smallestBuffer);
     this.#spare = lent;
-    this.#ahead = this.#startRead();
-    this.#ahead.then(this.#aheadSettled, this.#aheadFailed);
+    this.#reading = true;
+    this.#ahead = this.#conn.read(this.#buffer)
+      .then(this.#receivedAhead, this.#aheadFailed);
+    this.#ahead.catch(ignore); // `read()` will throw it
   }
 
-  readonly #aheadSettled = (view: Uint8Array | null): void => {
-    if (this.#ahead === null) return; // `read()` has taken it
-    this.#arrived = view;
-    if (view === null) this.#tellGone(this.#onGone);
+  readonly #receivedAhead = (count: number | null): Uint8Array | null => {
+    const view = this.#keep(count);
+    if (this.#ahead === null) { // `read()` waits for it
+      this.#watchOn(view);
+    } else {
+      this.#arrived = view;
+      if (view === null) this.#tellGone(this.#onGone);
+    }
+    return view;
   };
 
-  readonly #aheadFailed = (): void => {
+  readonly #aheadFailed = (cause: unknown): null => {
     if (this.#ahead !== null) this.#tellGone(this.#onGone);
+    return this.#readFailed(cause);
   };
 
   #takeAhead(
@@ -323,7 +342,9 @@ class DenoStream implements ByteStream {
     const arrived = this.#arrived;
     this.#ahead = null;
     this.#arrived = undefined;
-    return arrived === undefined ? ahead : arrived;
+    if (arrived === undefined) return ahead;
+    this.#watchOn(arrived);
+    return arrived;
   }
 
   #tellGone(listener: (() => void) | null): void {

@@ -187,6 +187,40 @@ conform("onGone tells of an end that came before it was set", async (bench) => {
 });
 
 conform(
+  "onGone tells of FIN behind what a read was waiting for",
+  async (bench) => {
+    const [stream, peer] = await bench.pair();
+    const waiting = stream.read();
+    const gone = watchGone(stream);
+    peer.send("content");
+    assertEquals(text(await waiting), "content");
+    peer.end();
+    await until(() => gone.count === 1, "onGone");
+    assertEquals(await stream.read(), null);
+    assertEquals(gone.count, 1);
+  },
+);
+
+conform("onGone stays set from read to read", async (bench) => {
+  const [stream, peer] = await bench.pair();
+  const gone = watchGone(stream);
+  let length = 4;
+  for (let from = 0; from < 500_000; from += length, length *= 3) {
+    const content = pattern(length, from);
+    const first = stream.read();
+    peer.send(content);
+    const read = await first ?? new Uint8Array(0);
+    assertEquals(mismatch(read, from), -1);
+    const behind = from + read.length;
+    const rest = await readBytes(stream, length - read.length);
+    assertEquals(mismatch(rest, behind), -1);
+    assertEquals(gone.count, 0);
+  }
+  peer.end();
+  await until(() => gone.count === 1, "onGone");
+});
+
+conform(
   "what arrives while onGone is set goes to the next read()",
   async (bench) => {
     const [stream, peer] = await bench.pair();
