@@ -91,7 +91,7 @@ function assignFields(environ: Environ, head: RequestHead): void {
       }
       continue;
     }
-    const earlier = environ[meta];
+    const earlier = fields.mayRepeat ? environ[meta] : undefined;
     environ[meta] = earlier === undefined
       ? fields.value(i)
       : `${earlier}${meta === "HTTP_COOKIE" ? "; " : ","}${fields.value(i)}`;

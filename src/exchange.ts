@@ -23,6 +23,8 @@ export interface FieldName {
 export interface Fields {
   /** How many field lines. */
   readonly length: number;
+  /** False only where no name occurs twice, which saves looking for it. */
+  readonly mayRepeat: boolean;
   /** The name of line `index`. */
   name(index: number): FieldName;
   /** The value of line `index`: one character per octet (U+0000 to U+00FF),

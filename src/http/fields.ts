@@ -44,6 +44,8 @@ class InternedName implements FieldName {
   readonly role: number;
   readonly hash: number;
   readonly octets: Uint8Array;
+  /** The section that it was met in last; 0 when it is new. */
+  metIn = 0;
 
   constructor(octets: Uint8Array, hash: number) {
     this.octets = octets;
@@ -112,6 +114,10 @@ function intern(
   return name;
 }
 
+/** Counts sections, to tell a name met twice in one from one met again. Starting
+ * over is harmless: it makes a name look met. */
+let sections = 0;
+
 /** A parsed field section. Immutable. */
 export class FieldSection implements Fields {
   readonly #names: InternedName[];
@@ -120,13 +126,16 @@ export class FieldSection implements Fields {
   readonly text: string;
   /** Where in the buffer the octet after the section is. */
   readonly end: number;
+  readonly mayRepeat: boolean;
 
   constructor(
     names: InternedName[],
     spans: number[],
+    mayRepeat: boolean,
     text: string,
     end: number,
   ) {
+    this.mayRepeat = mayRepeat;
     this.#names = names;
     this.#spans = spans;
     this.text = text;
@@ -177,6 +186,8 @@ export function parseFieldSection(
   textStart: number,
   textAscii: boolean,
 ): FieldSection | undefined {
+  const section = sections = (sections & 0x3fffffff) + 1;
+  let mayRepeat = false;
   const names: InternedName[] = [];
   const spans: number[] = [];
   const words = end - start < LONG_SECTION
@@ -193,7 +204,7 @@ export function parseFieldSection(
         throw badOctet("CR without LF", buffer, at, end);
       }
       const text = decodeOctets(buffer, textStart, at, (classes & HIGH) === 0);
-      return new FieldSection(names, spans, text, at + 2);
+      return new FieldSection(names, spans, mayRepeat, text, at + 2);
     }
 
     // field-name (RFC 9110 §5.1), hashed as it goes by
@@ -245,6 +256,9 @@ export function parseFieldSection(
       throw new HttpError(431, "Too many field lines");
     }
     if (at - start > limits.fieldSection) throw sectionTooLong();
+    // A name that was not kept since is new each time, so it may repeat.
+    if (name.metIn === section || name.metIn === 0) mayRepeat = true;
+    name.metIn = section;
     names.push(name);
     spans.push(valueStart - textStart, valueEnd - textStart);
   }

@@ -306,3 +306,32 @@ test("parseFieldSection() reads names of any length, interned or not", () => {
     ]);
   }
 });
+
+test("FieldSection.mayRepeat is false only where no name occurs twice", () => {
+  const once = "X-Once-A: 1\r\nX-Once-B: 2\r\n\r\n";
+  parse(once); // a name met for the first time may be one that was forgotten
+  for (let i = 0; i < 3; i++) assertEquals(parse(once)?.mayRepeat, false);
+  assertEquals(parse("\r\n")?.mayRepeat, false);
+  const twice = "X-Once-A: 1\r\nX-Once-B: 2\r\nx-once-a: 3\r\n\r\n";
+  for (let i = 0; i < 3; i++) assertEquals(parse(twice)?.mayRepeat, true);
+  const long = `X-${"a".repeat(200)}: 1\r\n`;
+  for (let i = 0; i < 3; i++) {
+    assertEquals(parse(`${long}${long}\r\n`)?.mayRepeat, true);
+  }
+});
+
+test("parseFieldSection() notices octets beyond ASCII wherever they stand", () => {
+  // Sections of some length are read four octets at a time.
+  const filler = `X-Filler: ${"f".repeat(150)}\r\n`;
+  for (let before = 0; before < 9; before++) {
+    for (const odd of ["\xe9", "\t", "\xff"]) {
+      const value = `${"v".repeat(before)}${odd}${"w".repeat(9)}`;
+      const section = parse(`${filler}X: ${value}\r\n${filler}\r\n`);
+      assertEquals(section?.value(1), value.replace(/^\t/, ""));
+    }
+    for (const bad of ["\x00", "\x1f", "\x7f", "\n", "\r"]) {
+      const value = `${"v".repeat(before)}${bad}${"w".repeat(9)}`;
+      assertRefused(`${filler}X: ${value}\r\n${filler}\r\n`, 400);
+    }
+  }
+});

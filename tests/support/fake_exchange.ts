@@ -31,6 +31,7 @@ export function text(octets: Uint8Array): string {
 
 /** Field lines as the head reader will give them. */
 export class FakeFields implements Fields {
+  readonly mayRepeat: boolean = true;
   readonly #lines: readonly (readonly [FieldName, string])[];
 
   constructor(lines: readonly (readonly [string, string])[]) {
