@@ -91,13 +91,13 @@ function intern(
   end: number,
   hash: number,
 ): InternedName {
-  const slot = (hash ^ (hash >>> 15)) & (CACHE_SLOTS - 1);
+  const slot = (hash ^ (hash >>> 15)) & (CACHE_SLOTS - 2);
   const recent = cache[slot];
   if (
     recent !== undefined && recent.hash === hash &&
     recent.spells(buffer, start, end)
   ) return recent;
-  const older = cache[slot ^ 1];
+  const older = cache[slot + 1];
   if (
     older !== undefined && older.hash === hash &&
     older.spells(buffer, start, end)
@@ -108,7 +108,7 @@ function intern(
   }
   const name = new InternedName(octets, hash);
   if (octets.length <= LONGEST_INTERNED) {
-    cache[slot ^ 1] = recent;
+    cache[slot + 1] = recent;
     cache[slot] = name;
   }
   return name;
