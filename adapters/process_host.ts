@@ -50,6 +50,16 @@ export const processHost: Host = {
     process.on(signal, handler);
     return () => void process.off(signal, handler);
   },
+  onUncaught(handler) {
+    const rejected = (reason: unknown) => handler("rejection", reason);
+    const thrown = (error: unknown) => handler("exception", error);
+    process.on("unhandledRejection", rejected);
+    process.on("uncaughtException", thrown);
+    return () => {
+      process.off("unhandledRejection", rejected);
+      process.off("uncaughtException", thrown);
+    };
+  },
   onExit(handler) {
     process.on("exit", handler);
     return () => void process.off("exit", handler);

@@ -18,7 +18,7 @@ import type { Host, Signal } from "./host.ts";
 import { explainListen } from "./listen_errors.ts";
 import type { LeveledLogger } from "./log.ts";
 import { type Logs, openLogs } from "./log_files.ts";
-import { escapeForLog } from "./logger.ts";
+import { escapeForLog, traceOf } from "./logger.ts";
 import { helpPage, nearest, optionTable } from "./options.ts";
 import { serveHandler, type Server } from "./serve.ts";
 import { clearStaleSockets, removeSocketsAtExit } from "./socket_files.ts";
@@ -165,20 +165,20 @@ async function serveUntilStopped(
   try {
     const handler = toHandler(application, logs.log);
     await clearStaleSockets(config, host);
-    const signals = new StopSignals(host);
+    const stops = new Stops(host, logs.log);
     const server = await listen(config, handler, host, transport, logs);
     const forgetSockets = removeSocketsAtExit(config, host);
     announce(config, host, server, logs.log);
-    const stop = await signals.first;
+    const { reason, exitCode } = await stops.first;
     logs.log.info(
-      `${stop}: letting running requests end, at most ` +
-        `${config.graceSeconds} s; a second signal stops at once`,
+      `${reason}: letting running requests end, at most ` +
+        `${config.graceSeconds} s; the next signal stops at once`,
     );
     await server.shutdown(config.graceSeconds);
     forgetSockets();
-    signals.forget();
+    stops.forget();
     logs.log.info("Stopped");
-    return 0;
+    return exitCode;
   } finally {
     logs.close();
   }
@@ -234,25 +234,47 @@ function announce(
   log.info(`Ready in ${Math.round(performance.now())} ms; Ctrl+C stops`);
 }
 
-/** Collects the first signal that asks to stop; a second one ends the process
- * at once, with the code that a shell gives to a process that it killed. */
-class StopSignals {
-  /** The first one. */
-  readonly first: Promise<Signal>;
+/** Why the server stops, and the exit code that tells it. */
+interface Stop {
+  readonly reason: string;
+  readonly exitCode: 0 | 1;
+}
+
+/** Waits for a reason to stop. A signal that comes while the server stops ends
+ * the process at once, with the code that a shell gives to a process that it
+ * killed.
+ *
+ * A rejection that nobody asked about concerns one request, and must not end
+ * the others: it is logged. An exception that left a callback may have left
+ * anything half done, so the server stops as if it had been asked to, and
+ * exits with 1. */
+class Stops {
+  /** The first reason. */
+  readonly first: Promise<Stop>;
   readonly #forget: (() => void)[];
 
-  constructor(host: Host) {
-    const { promise, resolve } = withResolvers<Signal>();
+  constructor(host: Host, log: LeveledLogger) {
+    const { promise, resolve } = withResolvers<Stop>();
     this.first = promise;
     let stopping = false;
+    const stop = (reason: string, exitCode: 0 | 1) => {
+      stopping = true;
+      resolve({ reason, exitCode });
+    };
     const codes: Record<Signal, number> = { SIGINT: 130, SIGTERM: 143 };
     this.#forget = (["SIGINT", "SIGTERM"] as const).map((signal) =>
       host.onSignal(signal, () => {
         if (stopping) host.exit(codes[signal]);
-        stopping = true;
-        resolve(signal);
+        stop(signal, 0);
       })
     );
+    this.#forget.push(host.onUncaught((kind, error) => {
+      if (kind === "rejection") {
+        return log.error(`Unhandled rejection: ${traceOf(error)}`);
+      }
+      log.critical(`Uncaught exception: ${traceOf(error)}`);
+      stop("An uncaught exception", 1);
+    }));
   }
 
   forget(): void {

@@ -11,6 +11,10 @@ export type Output = "stdout" | "stderr";
 /** The signals that the command line answers. */
 export type Signal = "SIGINT" | "SIGTERM";
 
+/** How a failure left everybody's hands: a promise that was rejected and that
+ * nobody asked, or an exception that a callback of the runtime let go. */
+export type Uncaught = "rejection" | "exception";
+
 /** A file that is only ever appended to. */
 export interface AppendFile {
   /** Appends all of `text` as UTF-8 before it returns. */
@@ -87,6 +91,10 @@ export interface Host {
   /** Calls the handler at each such signal from now on. The returned function
    * ends that. */
   onSignal(signal: Signal, handler: () => void): () => void;
+  /** Calls the handler with what nobody caught, which otherwise ends the
+   * process on some runtimes and not on others. The returned function ends
+   * that. */
+  onUncaught(handler: (kind: Uncaught, error: unknown) => void): () => void;
   /** Calls the handler once, before the process ends by itself or by `exit()`;
    * it must be synchronous. The returned function ends that. */
   onExit(handler: () => void): () => void;

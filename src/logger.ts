@@ -37,3 +37,28 @@ export function escapeForLog(text: string): string {
       : `\\u{${code.toString(16)}}`;
   });
 }
+
+/** The most causes that are followed, lest they go in a circle. */
+const CAUSES = 8;
+
+/** What was thrown, for a log line: with its stack where it is an error, and
+ * with what caused it. Never throws. */
+export function traceOf(thrown: unknown): string {
+  const traces = [traceOfOne(thrown)];
+  let last = thrown;
+  while (last instanceof Error && last.cause !== undefined) {
+    last = last.cause;
+    traces.push(traceOfOne(last));
+    if (traces.length > CAUSES) break;
+  }
+  return traces.join("\nCaused by: ");
+}
+
+function traceOfOne(thrown: unknown): string {
+  try {
+    const stack = thrown instanceof Error ? thrown.stack : undefined;
+    return String(stack ?? thrown);
+  } catch {
+    return "a value that has no text"; // Object.create(null), for one
+  }
+}

@@ -395,6 +395,50 @@ test("a reader of standard output that leaves does not end the server", async ()
   assertEquals(await command.ended(), 0);
 });
 
+const careless = `const content = new TextEncoder().encode("answered");
+export const app = (environ, startResponse) => {
+  if (environ.PATH_INFO === "/rejection") {
+    Promise.reject(new Error("unasked", { cause: new Error("deep down") }));
+  }
+  if (environ.PATH_INFO === "/exception") {
+    setTimeout(() => { throw new Error("let go"); });
+  }
+  startResponse("200 OK", []);
+  return [content];
+};
+`;
+
+test("a rejection that nobody asks about is logged; the server lives on", async () => {
+  using site = new Site({ "app.mjs": careless });
+  await using command = new Command([site.path("app.mjs") + ":app", anyPort]);
+  const [address] = await command.ready();
+  assertMatch(await ask(address, "/rejection"), /answered$/);
+  await command.until(() => /unasked/.test(command.stdout), "the log line");
+  assertMatch(
+    command.stdout,
+    /\[ERROR\] Unhandled rejection: Error: unasked\n +at /,
+  );
+  assertMatch(command.stdout, /\n +Caused by: Error: deep down/);
+  assertMatch(await ask(address, "/"), /answered$/);
+  command.signal("SIGTERM");
+  assertEquals(await command.ended(), 0);
+  assertEquals(command.stderr, "");
+});
+
+test("an exception that nobody catches stops the server in order, with 1", async () => {
+  using site = new Site({ "app.mjs": careless });
+  await using command = new Command([site.path("app.mjs") + ":app", anyPort]);
+  const [address] = await command.ready();
+  assertMatch(await ask(address, "/exception"), /answered$/);
+  assertEquals(await command.ended(), 1);
+  assertMatch(
+    command.stdout,
+    /\[CRITICAL\] Uncaught exception: Error: let go\n +at /,
+  );
+  assertMatch(command.stdout, /\[INFO\] Stopped\n$/);
+  assertEquals(command.stderr, "");
+});
+
 test("a busy port is told with its holder", async () => {
   await using first = new Command([anyPort]);
   const [address] = await first.ready();
