@@ -11,6 +11,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  type Stats,
   statSync,
   unlinkSync,
   writeSync,
@@ -139,8 +140,9 @@ function openAppend(path: string): AppendFile {
 // ---- Files and sockets ----
 
 function status(path: string): PathStatus | undefined {
-  const found = statSync(path, { throwIfNoEntry: false });
+  const found = lookAt(path);
   if (found === undefined) return undefined;
+  if (found === "hidden") return { kind: found, identity: "" };
   return {
     kind: found.isFile()
       ? "file"
@@ -151,6 +153,15 @@ function status(path: string): PathStatus | undefined {
       : "other",
     identity: `${found.dev}:${found.ino}`,
   };
+}
+
+function lookAt(path: string): Stats | "hidden" | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if (["EACCES", "EPERM"].includes(codeOf(error))) return "hidden";
+    throw error;
+  }
 }
 
 function remove(path: string): void {

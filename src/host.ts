@@ -25,8 +25,8 @@ export interface AppendFile {
 
 /** What stands at a path. */
 export interface PathStatus {
-  /** What kind of thing. */
-  readonly kind: "file" | "directory" | "socket" | "other";
+  /** What kind of thing; "hidden" where we may not look. */
+  readonly kind: "file" | "directory" | "socket" | "other" | "hidden";
   /** Tells this thing from another that takes its path later. */
   readonly identity: string;
 }

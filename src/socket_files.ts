@@ -17,7 +17,8 @@ export async function clearStaleSockets(
 ): Promise<void> {
   for (const path of socketPaths(config)) {
     const kind = host.status(path)?.kind;
-    if (kind === undefined) continue;
+    // Where we may not look we may not listen either, which will be told.
+    if (kind === undefined || kind === "hidden") continue;
     if (kind !== "socket") {
       throw new CommandError(
         1,

@@ -34,6 +34,13 @@ const extensions = [".ts", ".mts", ".tsx", ".js", ".mjs", ".jsx", ".cjs"];
 
 /** Reads `FILE:NAME` or `FILE`. Throws `CommandError` on other shapes. */
 export function parseApplicationName(text: string): ApplicationName {
+  if (text === "") {
+    throw new CommandError(
+      2,
+      "The application's name is empty",
+      "Write FILE:NAME, as in app.ts:app, or nothing for the welcome page.",
+    );
+  }
   refuseOtherKinds(text);
   // The colon of "C:\\app.ts" is followed by a path, never by a name alone.
   const match = /^(.+):([^/\\.:]*)$/.exec(text);
@@ -86,18 +93,28 @@ export async function loadApplication(
 
 function checkFile(path: string, host: Host): void {
   const kind = host.status(path)?.kind;
-  if (kind === "file") return;
-  throw kind === undefined
-    ? new CommandError(
-      1,
-      `No file ${path} in ${host.cwd()}`,
-      "Check the spelling, or start in the directory that holds it.",
-    )
-    : new CommandError(
-      1,
-      `${path} is not a file`,
-      "Name the module inside it.",
-    );
+  switch (kind) {
+    case "file":
+      return;
+    case undefined:
+      throw new CommandError(
+        1,
+        `No file ${path} in ${host.cwd()}`,
+        "Check the spelling, or start in the directory that holds it.",
+      );
+    case "hidden":
+      throw new CommandError(
+        1,
+        `No permission to look at ${path}`,
+        "Have its directories made readable, or start as another user.",
+      );
+    default:
+      throw new CommandError(
+        1,
+        `${path} is not a file`,
+        "Name the module inside it.",
+      );
+  }
 }
 
 const failureMessages: Readonly<
@@ -105,7 +122,8 @@ const failureMessages: Readonly<
 > = {
   typescript: (path) => [
     `Cannot load ${path}: this runtime does not read it as TypeScript`,
-    "Use Node 22.18 or later, Deno or Bun, or compile it to JavaScript first.",
+    "Use Node 22.18 or later, Deno or Bun, or compile it to JavaScript first. " +
+    "Node reads no .tsx and no enums.",
   ],
   syntax: (path) => [
     `Cannot load ${path}: it, or a module it imports, does not parse or link`,
@@ -143,8 +161,21 @@ export function selectApplication(
         "Fetch handlers are not served yet.",
     );
   }
+  if (isClass(value)) {
+    throw new CommandError(
+      1,
+      `${where} is a class, which cannot be called without new`,
+      "Export a function: " +
+        `(environ, startResponse) => new ${value.name || "App"}(...).`,
+    );
+  }
   if (type === "auto") checkParameters(where, value.length);
   return { kind: "wsgi", application: value as Application };
+}
+
+// deno-lint-ignore ban-types -- any function may have been exported
+function isClass(value: Function): boolean {
+  return /^class\b/.test(Function.prototype.toString.call(value));
 }
 
 function findExport(

@@ -12,7 +12,7 @@ import {
   selectApplication,
 } from "../../src/apps/load.ts";
 import { CommandError } from "../../src/command_error.ts";
-import type { Host, ImportOutcome } from "../../src/host.ts";
+import type { Host, ImportOutcome, PathStatus } from "../../src/host.ts";
 import type { Application } from "../../src/wsgi.ts";
 
 const app: Application = (_environ, startResponse) => {
@@ -37,6 +37,7 @@ test("parseApplicationName() splits the file from the name", () => {
 
 test("parseApplicationName() refuses what it cannot serve", () => {
   const cases: [string, string][] = [
+    ["", "name is empty"],
     ["app.ts:", "No name after the colon"],
     ["flaskapp:app", "not a JavaScript or TypeScript file"],
     ["app.py:app", "Python applications are not served yet"],
@@ -126,6 +127,23 @@ test("what is not a function is refused by its kind", () => {
   }
 });
 
+test("a class is refused: nobody will call it with new", () => {
+  class App {
+    readonly #start: unknown;
+    constructor(_environ: object, start: unknown) {
+      this.#start = start;
+    }
+  }
+  for (const type of ["auto", "wsgi"] as const) {
+    const error = assertThrows(
+      () => select("App", { App }, type),
+      CommandError,
+      "app.ts:App is a class",
+    );
+    assertStringIncludes(error.remedy, "=> new App(...)");
+  }
+});
+
 test("no property of an application is read to guess its kind", () => {
   const trap = new Proxy({}, {
     get(_target, key) {
@@ -138,7 +156,7 @@ test("no property of an application is read to guess its kind", () => {
   assertThrows(() => select("app", { app: trap }), CommandError, "an object");
 });
 
-function fakeHost(outcome: ImportOutcome, kind?: "file" | "directory"): Host {
+function fakeHost(outcome: ImportOutcome, kind?: PathStatus["kind"]): Host {
   return {
     cwd: () => "/site",
     status: () => kind && { kind, identity: "1" },
@@ -168,6 +186,12 @@ test("loadApplication() says where it looked for a missing file", async () => {
       ),
     CommandError,
     "app.ts is not a file",
+  );
+  await assertRejects(
+    () =>
+      loadApplication("app.ts", "auto", fakeHost({ exports: {} }, "hidden")),
+    CommandError,
+    "No permission to look at app.ts",
   );
 });
 
