@@ -23,6 +23,14 @@ const namedFormats: Readonly<Record<string, string>> = {
   combined: defaultAccessFormat,
 };
 
+/** The names that stand for a format. */
+export const accessFormatNames: readonly string[] = [
+  "common",
+  "combined",
+  "json",
+  "default",
+];
+
 const remedy = "Use common, combined, json, or atoms as in " +
   "'%(h)s \"%(r)s\" %(s)s %({x-request-id}i)s'.";
 

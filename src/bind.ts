@@ -9,6 +9,10 @@ import type { Address, ListenOptions } from "./stream.ts";
 
 const defaultHostname = "127.0.0.1";
 
+// What Linux has room for. Not every runtime asks: libuv once cut what was
+// longer, and listened elsewhere.
+const pathBytes = 107;
+
 /** Reads `HOST:PORT`, `[::1]:8000`, `:8000` (every interface), `8000`
  * (loopback) or `unix:PATH`. Throws `CommandError` on anything else. */
 export function parseBind(text: string): ListenOptions {
@@ -18,6 +22,13 @@ export function parseBind(text: string): ListenOptions {
   if (scheme !== null) {
     const rest = text.slice(scheme[0].length).replace(/\/.*$/, "");
     throw wrongBind(text, "an address has no scheme", `Write ${rest}.`);
+  }
+  if (text.includes(",")) {
+    throw wrongBind(
+      text,
+      "that is more than one address",
+      "Write --bind once for each; HEADGATE_BIND takes spaces between them.",
+    );
   }
   if (/^\d+$/.test(text)) {
     return { hostname: defaultHostname, port: parsePort(text, text) };
@@ -33,6 +44,14 @@ function parseUnix(text: string): ListenOptions {
   }
   if (path.includes("\0")) {
     throw wrongBind(text, "a path holds no NUL", "Write unix:PATH.");
+  }
+  const { length } = new TextEncoder().encode(path);
+  if (length > pathBytes) {
+    throw wrongBind(
+      text,
+      `the path has ${length} bytes`,
+      `A socket's path has at most ${pathBytes}. A relative one is shorter.`,
+    );
   }
   return { path };
 }

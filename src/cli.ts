@@ -94,7 +94,8 @@ function parseCommand(args: readonly string[]): Command {
 }
 
 // @std/cli takes no value that starts with a dash from the argument that
-// follows, but "-" is standard output here: such pairs become one argument.
+// follows, but "-" is standard output here, and of "-1" it should be said that
+// it is too little: such pairs become one argument.
 function joinValues(args: readonly string[]): string[] {
   const joined: string[] = [];
   for (let index = 0; index < args.length; index++) {
@@ -105,7 +106,7 @@ function joinValues(args: readonly string[]): string[] {
     );
     const next = args[index + 1];
     if (option === undefined) joined.push(arg);
-    else if (next !== undefined && (next === "-" || !next.startsWith("-"))) {
+    else if (next !== undefined && !/^-[^\d]/.test(next)) {
       joined.push(`--${option.name}=${next}`);
       index++;
     } else joined.push(`--${option.name}=`);

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { compileAccessFormat } from "./access_log.ts";
+import { accessFormatNames, compileAccessFormat } from "./access_log.ts";
 import { parseBind } from "./bind.ts";
 import { CommandError } from "./command_error.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
@@ -45,10 +45,11 @@ export type Flags = Readonly<Record<string, string | readonly string[]>>;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A value and where it was written, for messages. */
+/** A value, and for messages where it was written and how to write one. */
 interface Setting {
   readonly text: string;
   readonly source: string;
+  readonly example: string;
 }
 
 /** Makes the configuration. Throws `CommandError`. */
@@ -101,7 +102,7 @@ class Settings {
   one(name: string): Setting {
     const settings = this.all(name);
     // The last one wins, as it does in every shell's habit.
-    return settings[settings.length - 1] ?? { text: "", source: name };
+    return settings[settings.length - 1] ?? flagSetting(name, "");
   }
 
   all(name: string): Setting[] {
@@ -113,7 +114,7 @@ class Settings {
     const given = this.#flags[name];
     const texts = typeof given === "string" ? [given] : given ?? [];
     if (texts.length === 0) return undefined;
-    return texts.map((text) => checkGiven({ text, source: `--${name}` }));
+    return texts.map((text) => checkGiven(flagSetting(name, text)));
   }
 
   #fromEnvironment(name: string): Setting[] | undefined {
@@ -122,18 +123,22 @@ class Settings {
     if (text === undefined || text === "") return undefined;
     const repeatable = findOption(name)?.repeatable === true;
     const texts = repeatable ? text.trim().split(/\s+/) : [text];
-    return texts.map((text) => ({ text, source }));
+    const example = `${source}=${exampleValue(name)}`;
+    return texts.map((text) => ({ text, source, example }));
   }
 
   #fromPort(name: string): Setting[] | undefined {
     const port = this.#env["PORT"];
     if (name !== "bind" || port === undefined || port === "") return undefined;
-    return [{ text: `0.0.0.0:${port}`, source: "PORT in the environment" }];
+    return [{
+      text: `0.0.0.0:${port}`,
+      source: "PORT in the environment",
+      example: "PORT=8000",
+    }];
   }
 
   #fromDefault(name: string): Setting[] {
-    const text = findOption(name)?.fallback ?? "";
-    return [{ text, source: `--${name}` }];
+    return [flagSetting(name, findOption(name)?.fallback ?? "")];
   }
 }
 
@@ -141,13 +146,22 @@ function findOption(name: string): typeof optionTable[number] | undefined {
   return optionTable.find((option) => option.name === name);
 }
 
+function flagSetting(name: string, text: string): Setting {
+  const source = `--${name}`;
+  return { text, source, example: `${source} ${exampleValue(name)}` };
+}
+
+function exampleValue(name: string): string {
+  const option = findOption(name);
+  return option?.fallback ?? option?.value ?? "VALUE";
+}
+
 function checkGiven(setting: Setting): Setting {
   if (setting.text !== "") return setting;
-  const option = findOption(setting.source.slice(2));
   throw new CommandError(
     2,
     `${setting.source} needs a value`,
-    `Write ${setting.source} ${option?.fallback ?? option?.value ?? "VALUE"}.`,
+    `Write ${setting.example}.`,
   );
 }
 
@@ -181,6 +195,16 @@ function readLogLevel(setting: Setting): LogLevel {
 }
 
 function readAccessLogFormat({ text, source }: Setting): string {
+  if (!text.includes("%") && !accessFormatNames.includes(text)) {
+    const meant = nearest(text.toLowerCase(), accessFormatNames);
+    throw new CommandError(
+      2,
+      `${source}: "${text}" is not one of ${accessFormatNames.join(", ")}`,
+      meant === undefined
+        ? "A format of your own has atoms, as in '%(h)s \"%(r)s\" %(s)s'."
+        : `Did you mean ${meant}?`,
+    );
+  }
   try {
     compileAccessFormat(text, 0);
     return text;
@@ -190,13 +214,13 @@ function readAccessLogFormat({ text, source }: Setting): string {
   }
 }
 
-function readCount({ text, source }: Setting): number {
+function readCount({ text, source, example }: Setting): number {
   const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (value > 0) return value;
   throw new CommandError(
     2,
     `${source}: "${text}" is not a whole number above 0`,
-    `Write ${source} 8190, for example.`,
+    `Write ${example}, for example.`,
   );
 }
 
@@ -220,7 +244,7 @@ function readSize({ text, source }: Setting): number {
 }
 
 function readSeconds(
-  { text, source }: Setting,
+  { text, source, example }: Setting,
   allowed: { readonly zero?: true; readonly endless?: true },
 ): number {
   if (allowed.endless && text.toLowerCase() === "unlimited") return Infinity;
@@ -231,8 +255,6 @@ function readSeconds(
     `${source}: "${text}" is not a number of seconds${
       allowed.zero ? "" : " above 0"
     }`,
-    `Write ${source} 30, for example${
-      allowed.endless ? ", or unlimited" : ""
-    }.`,
+    `Write ${example}, for example${allowed.endless ? ", or unlimited" : ""}.`,
   );
 }

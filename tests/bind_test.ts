@@ -14,6 +14,8 @@ const accepted: [string, ReturnType<typeof parseBind>][] = [
   ["8000", { hostname: "127.0.0.1", port: 8000 }],
   ["unix:/run/headgate.sock", { path: "/run/headgate.sock" }],
   ["unix:app.sock", { path: "app.sock" }],
+  ["unix:a,b.sock", { path: "a,b.sock" }],
+  [`unix:/${"x".repeat(106)}`, { path: `/${"x".repeat(106)}` }],
   ["unix:///run/headgate.sock", { path: "/run/headgate.sock" }],
 ];
 
@@ -30,6 +32,9 @@ const refused: [string, string][] = [
   ["[localhost]:80", "brackets hold an IPv6 address"],
   ["a b:80", "neither a name"],
   ["unix:", "the path is missing"],
+  [`unix:/${"x".repeat(107)}`, "the path has 108 bytes"],
+  [`unix:/${"é".repeat(60)}`, "the path has 121 bytes"],
+  ["127.0.0.1:1,127.0.0.1:2", "more than one address"],
   ["http://127.0.0.1:8000/", "no scheme"],
   ["fd://3", "not supported yet"],
 ];

@@ -109,12 +109,17 @@ const refusals: [Record<string, string>, string, string][] = [
   [{ bind: "nowhere" }, '--bind: Cannot listen on "nowhere"', "nowhere:8000"],
   [{ bind: "" }, "--bind needs a value", "--bind 127.0.0.1:8000"],
   [{ "keep-alive": "soon" }, '--keep-alive: "soon"', "unlimited"],
-  [{ "head-timeout": "0" }, '--head-timeout: "0"', "30"],
+  [{ "head-timeout": "0" }, '--head-timeout: "0"', "--head-timeout 10"],
   [{ "graceful-timeout": "-1" }, '--graceful-timeout: "-1"', "30"],
   [{ "limit-request-line": "0" }, '--limit-request-line: "0"', "8190"],
+  [{ "limit-request-fields": "x" }, "whole", "--limit-request-fields 100"],
   [{ "limit-request-line": "1e3" }, "whole number", "8190"],
   [{ "limit-request-body": "10T" }, '"10T" is not a size', "10M"],
   [{ "access-log-format": "%(z)s" }, "--access-log-format: No", "Atoms are"],
+  [{ "access-log-format": "combned" }, "not one of", "Did you mean combined?"],
+  [{ "access-log-format": "JSON" }, "not one of", "Did you mean json?"],
+  [{ "access-log-format": "status only" }, "not one of", "atoms"],
+  [{ bind: ":1,:2" }, "more than one address", "--bind once for each"],
 ];
 
 for (const [flags, what, how] of refusals) {
@@ -130,10 +135,9 @@ test("a refusal names the environment variable at fault", () => {
     refusal({}, { PORT: "http" }).message,
     "PORT in the environment",
   );
-  assertStringIncludes(
-    refusal({}, { HEADGATE_KEEP_ALIVE: "x" }).message,
-    "HEADGATE_KEEP_ALIVE",
-  );
+  const error = refusal({}, { HEADGATE_KEEP_ALIVE: "x" });
+  assertStringIncludes(error.message, "HEADGATE_KEEP_ALIVE");
+  assertStringIncludes(error.remedy, "HEADGATE_KEEP_ALIVE=75");
 });
 
 test("nearest() finds what was probably meant", () => {
