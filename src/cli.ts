@@ -131,6 +131,9 @@ function refuseUnknown(argument: string, key?: string): boolean {
 
 // ---- Serving ----
 
+/** How long an import may take without a word. */
+const IMPORT_NOTICE_MS = 3000;
+
 async function runCommand(
   command: Command,
   host: Host,
@@ -151,9 +154,24 @@ function print(host: Host, text: string): number {
   return 0;
 }
 
+/** A module may wait while it is imported, for a database say. Whoever waits
+ * with it is told on what; and the timer keeps a runtime from ending without a
+ * word where nothing else would ever happen. */
 async function load(config: Config, host: Host): Promise<LoadedApplication> {
-  if (config.app === undefined) return { kind: "wsgi", application: welcome };
-  return await loadApplication(config.app, config.type, host);
+  const { app } = config;
+  if (app === undefined) return { kind: "wsgi", application: welcome };
+  const notice = setInterval(() => {
+    host.write(
+      "stderr",
+      `headgate: Still importing ${escapeForLog(app)}; ` +
+        "an await at its top level has not settled.\n",
+    );
+  }, IMPORT_NOTICE_MS);
+  try {
+    return await loadApplication(app, config.type, host);
+  } finally {
+    clearInterval(notice);
+  }
 }
 
 async function serveUntilStopped(

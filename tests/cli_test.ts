@@ -158,6 +158,15 @@ for (const [name, text, what, how] of broken) {
   });
 }
 
+test("an import that does not end is told, and may be stopped", async () => {
+  using site = new Site({ "app.mjs": "await new Promise(() => {});" });
+  await using command = new Command([site.path("app.mjs") + ":app", anyPort]);
+  await command.until(() => command.stderr !== "", "the notice");
+  assertMatch(command.stderr, /^headgate: Still importing .*app\.mjs:app; /);
+  command.signal("SIGINT");
+  assertEquals(await command.ended(), "SIGINT");
+});
+
 test("a default export says how to choose, and is served with --type", async () => {
   using site = new Site({ "app.mjs": hello });
   const { stderr, outcome } = await runCommand([site.path("app.mjs")]);
