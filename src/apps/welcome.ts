@@ -396,6 +396,10 @@ thead th { color: var(--soft); font-size: .875rem; }
 tbody th { font-weight: 400; color: var(--soft); white-space: nowrap; }
 td { overflow-wrap: anywhere; white-space: pre-wrap; min-width: 12rem; }
 tr:last-child > * { border-bottom: 0; }
+@media (max-width: 36rem) { thead { display: none; }
+  tbody :is(tr, th, td) { display: block; padding-right: 0; min-width: 0; }
+  tbody th { border-bottom: 0; padding-bottom: 0; overflow-wrap: anywhere;
+    white-space: normal; } tbody td { padding-top: 0; } }
 .empty { color: var(--soft); font-style: italic; }
 `;
 
