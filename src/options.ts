@@ -50,8 +50,8 @@ export const optionTable: readonly OptionEntry[] = [
     short: "b",
     value: "ADDRESS",
     group: "Listening",
-    summary: "HOST:PORT, PORT, :PORT (every interface) or unix:PATH; " +
-      "may be repeated",
+    summary: "HOST:PORT, PORT, :PORT (every interface), [::]:PORT (IPv6 too) " +
+      "or unix:PATH; may be repeated",
     fallback: "127.0.0.1:8000",
     repeatable: true,
   },
@@ -190,7 +190,7 @@ Examples:
   headgate app.ts:app --access-log access.log --log-level debug
 
 APP is FILE:NAME, or FILE alone for its default export; the file is
-JavaScript or TypeScript (.js .mjs .ts .mts .tsx).
+JavaScript or TypeScript (.js .mjs .cjs .ts .mts .tsx).
 `;
 
 const closing = `Environment:
@@ -201,7 +201,8 @@ const closing = `Environment:
 
 Signals: SIGINT (Ctrl+C) and SIGTERM let running requests end, then exit; a
 second one exits at once.
-Exit codes: 0 stopped; 1 the application or the port; 2 the command line.
+Exit codes: 0 stopped; 1 the application or the address is at fault; 2 the
+command line is; 130, 143 a second signal.
 `;
 
 function describe(entry: OptionEntry): string {
