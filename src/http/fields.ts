@@ -190,9 +190,6 @@ export function parseFieldSection(
   let mayRepeat = false;
   const names: InternedName[] = [];
   const spans: number[] = [];
-  const words = end - start < LONG_SECTION
-    ? undefined
-    : new DataView(buffer.buffer, buffer.byteOffset, end);
   let classes = textAscii ? 0 : HIGH;
   let at = start;
   for (;;) {
@@ -227,7 +224,6 @@ export function parseFieldSection(
     at++;
     while (at < end && (buffer[at] === SP || buffer[at] === HTAB)) at++;
     const valueStart = at;
-    if (words !== undefined) at = skipPlain(words, at, end);
     while (at < end) {
       const valueClass = octetClass[buffer[at]!]!;
       if ((valueClass & VALUE) === 0) break;
@@ -262,24 +258,6 @@ export function parseFieldSection(
     names.push(name);
     spans.push(valueStart - textStart, valueEnd - textStart);
   }
-}
-
-/** From so many octets on, looking at four at once pays for the view. */
-const LONG_SECTION = 128;
-
-/** Skips visible ASCII and SP, four octets at a time, and stops within the four
- * that hold the first other octet. */
-function skipPlain(words: DataView, at: number, end: number): number {
-  while (at + 4 <= end) {
-    const word = words.getInt32(at, true);
-    // A high bit shows in some octet that is below SP (it borrows), beyond
-    // ASCII (its own), or DEL (zero less one). The lowest is never hidden.
-    const other = (word - 0x20202020) | word |
-      ((word ^ 0x7f7f7f7f) - 0x01010101);
-    if ((other & 0x80808080) !== 0) break;
-    at += 4;
-  }
-  return at;
 }
 
 /** The section is not whole yet; it must not grow for ever. */

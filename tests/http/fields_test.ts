@@ -321,7 +321,6 @@ test("FieldSection.mayRepeat is false only where no name occurs twice", () => {
 });
 
 test("parseFieldSection() notices octets beyond ASCII wherever they stand", () => {
-  // Sections of some length are read four octets at a time.
   const filler = `X-Filler: ${"f".repeat(150)}\r\n`;
   for (let before = 0; before < 9; before++) {
     for (const odd of ["\xe9", "\t", "\xff"]) {
