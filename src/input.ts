@@ -17,6 +17,9 @@ const empty = new Uint8Array(0);
 
 /** How much of a declared length is allocated before it has arrived. */
 const AHEAD = 262_144;
+/** And how many times what has arrived: many claims with a byte behind each
+ * must not cost much either. */
+const TRUST = 8;
 
 /** The content of one request, read as PEP 3333 has it. */
 export class ContentInput implements InputStream {
@@ -202,7 +205,8 @@ class Gathering {
   add(piece: Uint8Array, most: number, ahead: number): void {
     const needed = this.length + piece.length;
     if (needed > this.#bytes.length) {
-      const spare = Math.max(ahead, this.length === 0 ? 0 : needed);
+      const trusted = Math.min(ahead, TRUST * needed);
+      const spare = Math.max(trusted, this.length === 0 ? 0 : needed);
       const grown = new Uint8Array(needed + Math.min(most, spare));
       grown.set(this.#bytes);
       this.#bytes = grown;

@@ -122,6 +122,24 @@ test("read(size) allocates little on a stranger's word", async () => {
   assertEquals(text(await input.read(2 ** 50)), "x");
 });
 
+test("read() allocates in proportion to what has arrived", async () => {
+  const { Uint8Array } = globalThis;
+  let largest = 0;
+  globalThis.Uint8Array = new Proxy(Uint8Array, {
+    construct(target, args: [number], newTarget) {
+      if (typeof args[0] === "number") largest = Math.max(largest, args[0]);
+      return Reflect.construct(target, args, newTarget) as Uint8Array;
+    },
+  });
+  try {
+    const input = new ContentInput(new FakeBody(["x"]), 2 ** 50);
+    assertEquals((await input.read()).length, 1);
+  } finally {
+    globalThis.Uint8Array = Uint8Array;
+  }
+  assert(largest < 100, `${largest} bytes for one`);
+});
+
 test("readline() yields lines with their LF, the last as it is", async () => {
   for (const pieces of splits("one\ntwo\r\n\nlast")) {
     await everyWay(pieces, async (input) => {
