@@ -205,8 +205,9 @@ function shownAddress(address: DenoAddress): Address {
     : unixAddress(address.path);
 }
 
-/** A read buffer begins small, because most connections are idle ones, and
- * grows when reads fill it. */
+/** A read buffer begins small, because most connections are idle ones. It
+ * grows fourfold when a read fills it, and shrinks again when one leaves most
+ * of it empty: what a connection once sent must not cost memory for its life. */
 const smallestBuffer = 4096;
 const largestBuffer = 65_536;
 
@@ -274,7 +275,12 @@ class DenoStream implements ByteStream {
     const buffer = this.#buffer;
     if (count !== this.#view.length) this.#view = buffer.subarray(0, count);
     const view = this.#view;
-    if (count === buffer.length && count < largestBuffer) this.#grow();
+    const { length } = buffer;
+    if (count === length) {
+      if (length < largestBuffer) this.#resize(4 * length);
+    } else if (length > smallestBuffer && 4 * count < length) {
+      this.#resize(length / 4);
+    }
     return view;
   };
 
@@ -285,10 +291,9 @@ class DenoStream implements ByteStream {
     throw streamError(cause);
   };
 
-  /** The next read gets four times the room. The view that is lent keeps the
-   * old buffer. */
-  #grow(): void {
-    const size = Math.min(this.#buffer.length * 4, largestBuffer);
+  /** The next read gets so much room. The view that is lent keeps the old
+   * buffer. */
+  #resize(size: number): void {
     this.#buffer = this.#view = new Uint8Array(size);
   }
 
