@@ -15,6 +15,7 @@ type Lines = readonly (readonly [name: string, value: string])[];
 function fields(lines: Lines): Fields {
   return {
     length: lines.length,
+    mayRepeat: true,
     name: (index) => ({ lower: lines[index]?.[0] ?? "", meta: undefined }),
     value: (index) => lines[index]?.[1] ?? "",
     get(lower) {
