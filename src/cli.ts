@@ -181,10 +181,10 @@ async function serveUntilStopped(
   transport: Transport,
 ): Promise<number> {
   const logs = openLogs(config, host);
+  const stops = new Stops(host, logs.log);
   try {
     const handler = toHandler(application, logs.log);
     await clearStaleSockets(config, host);
-    const stops = new Stops(host, logs.log);
     const server = await listen(config, handler, host, transport, logs);
     const forgetSockets = removeSocketsAtExit(config, host);
     announce(config, host, server, logs.log);
@@ -195,10 +195,10 @@ async function serveUntilStopped(
     );
     await server.shutdown(config.graceSeconds);
     forgetSockets();
-    stops.forget();
     logs.log.info("Stopped");
     return exitCode;
   } finally {
+    stops.forget();
     logs.close();
   }
 }

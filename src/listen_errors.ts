@@ -22,6 +22,14 @@ export function explainListen(
   const code = errorCode(error);
   const bind = failedBind(error, code, config, host);
   const where = bind.map(formatBind).join(" or ");
+  if (error instanceof Error && error.name === "NotCapable") {
+    return new CommandError(
+      1,
+      `Cannot listen on ${where}: Deno was not given the permission`,
+      "Start it with -A, or with the flag that is shown.",
+      error.message,
+    );
+  }
   switch (code) {
     case "EADDRINUSE":
       return portInUse(bind[0] ?? {}, host);

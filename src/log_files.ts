@@ -108,7 +108,9 @@ class Destinations {
     } catch (error) {
       throw new CommandError(
         1,
-        `${option}: cannot write to ${path} (${errorCode(error)})`,
+        `${option}: cannot write to ${path} (${
+          errorCode(error) || (error instanceof Error ? error.name : "refused")
+        })`,
         "Name a file in a directory that exists and that you may write to.",
       );
     }
