@@ -26,6 +26,7 @@ import {
   listenError,
   tcpAddress,
   unixAddress,
+  wrongRuntime,
 } from "./endpoint.ts";
 import { PushStream } from "./push_stream.ts";
 
@@ -131,7 +132,8 @@ function listen(
   options: ListenOptions,
   accept: (stream: ByteStream) => void,
 ): Listener {
-  const { Bun } = globalThis as unknown as { Bun: BunHost };
+  const { Bun } = globalThis as unknown as { Bun?: BunHost };
+  if (Bun === undefined) throw wrongRuntime("bunTransport", "Bun");
   // Connections come after this function has returned.
   let address = givenAddress(options);
   const listening = {

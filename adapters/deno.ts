@@ -10,6 +10,8 @@
  * await listener.close();
  * ```
  *
+ * Length: a quarter of it is the part of Deno's types that it uses.
+ *
  * @module
  */
 import { StreamError } from "../src/errors.ts";
@@ -27,6 +29,7 @@ import {
   listenError,
   tcpAddress,
   unixAddress,
+  wrongRuntime,
 } from "./endpoint.ts";
 
 export type {
@@ -115,7 +118,8 @@ async function listen(
 }
 
 function bind(options: ListenOptions): DenoListener {
-  const { Deno } = globalThis as unknown as { Deno: DenoHost };
+  const { Deno } = globalThis as unknown as { Deno?: DenoHost };
+  if (Deno === undefined) throw wrongRuntime("denoTransport", "Deno");
   try {
     if (options.path !== undefined) {
       return Deno.listen({ transport: "unix", path: options.path });

@@ -82,3 +82,10 @@ function describe(options: ListenOptions): string {
   const shown = host.includes(":") ? `[${host}]` : host;
   return `${shown}:${options.port ?? 0}`;
 }
+
+/** Somebody has taken the adapter of another runtime. */
+export function wrongRuntime(adapter: string, runtime: string): Error {
+  return new Error(
+    `${adapter} works on ${runtime} alone; use detectTransport(), or the adapter of this runtime`,
+  );
+}

@@ -15,7 +15,7 @@ import type { Gate } from "./gate.ts";
 import { CR, LF } from "./http/bytes.ts";
 import { firstLine, type ParsedHead, parseRequestHead } from "./http/head.ts";
 import { reasonPhrase } from "./http/status.ts";
-import { escapeForLog } from "./logger.ts";
+import { escapeForLog, traceOf } from "./logger.ts";
 import { type Terms, WireResponse } from "./response.ts";
 import type { ByteStream } from "./stream.ts";
 import { Wire } from "./wire.ts";
@@ -74,7 +74,7 @@ export class Connection {
       if (error instanceof StreamError) {
         this.#gate.log.debug(`${this.#peer()}: ${error.message}`);
       } else {
-        this.#gate.log.error(`${this.#peer()}: ${stackOf(error)}`);
+        this.#gate.log.error(`${this.#peer()}: ${traceOf(error)}`);
       }
     } finally {
       this.#wire.discard();
@@ -277,7 +277,7 @@ export class Connection {
     const refusal = error instanceof HttpError ? error : undefined;
     if (refusal === undefined) {
       this.#gate.log.error(
-        `${head.method} ${escapeForLog(head.target)}: ${stackOf(error)}`,
+        `${head.method} ${escapeForLog(head.target)}: ${traceOf(error)}`,
       );
     }
     if (!response.ended && response.retract()) {
@@ -468,7 +468,7 @@ export class Connection {
       });
     } catch (error) {
       // What goes wrong with the log must not go wrong with the response.
-      this.#gate.log.error(`Access log: ${stackOf(error)}`);
+      this.#gate.log.error(`Access log: ${traceOf(error)}`);
     }
   }
 }
@@ -509,10 +509,6 @@ function describe(error: HttpError): string {
   return error.detail === undefined
     ? error.message
     : `${error.message}: "${escapeForLog(error.detail)}"`;
-}
-
-function stackOf(error: unknown): string {
-  return error instanceof Error ? error.stack ?? String(error) : String(error);
 }
 
 /** Lets everything else that is ready have its turn. */

@@ -95,7 +95,10 @@ function listenOptions(options: ServeOptions): ListenOptions[] {
     }
     return texts.map((text) => ({ ...parseBind(text), ...tail }));
   }
-  if (path !== undefined) return [{ path, ...tail }];
+  if (path !== undefined) return [{ ...parseBind(`unix:${path}`), ...tail }];
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new RangeError(`Port ${port} is not a number from 0 to 65535`);
+  }
   return [{ port, ...(hostname === undefined ? {} : { hostname }), ...tail }];
 }
 

@@ -605,6 +605,18 @@ test("Connection answers 500 to a handler that settles without a response", asyn
   }
 });
 
+test("Connection answers 500 whatever it is that is thrown", async () => {
+  for (const thrown of [undefined, null, "text", 7, Object.create(null)]) {
+    const bench = new Bench(() => {
+      throw thrown;
+    }, [get("/") + get("/")]);
+    await bench.answered(2);
+    assertEquals([bench.statuses, bench.recorded], [[500, 500], [500, 500]]);
+    assertEquals(bench.blamed().length, 2);
+    await bench.done();
+  }
+});
+
 test("Connection ends a chunked response without its last chunk when it fails", async () => {
   for (const fails of ["throws", "settles"]) {
     const bench = new Bench(async ({ response }) => {

@@ -256,3 +256,21 @@ test("serveHandler() serves clients that come at once, one byte at a time or not
     await server.shutdown();
   }
 });
+
+test("serveHandler() refuses an address that cannot be meant", async () => {
+  const transport = await detectTransport();
+  const wrong: [ServeOptions, string][] = [
+    [{ port: 70_000 }, "Port 70000"],
+    [{ port: 80.5 }, "Port 80.5"],
+    [{ bind: [] }, "names no address"],
+    [{ path: "" }, "path is missing"],
+    [{ path: `/tmp/${"x".repeat(200)}` }, "/tmp/x"],
+  ];
+  for (const [options, complaint] of wrong) {
+    await assertRejects(
+      () => serveHandler(transport, hello, options),
+      Error,
+      complaint,
+    );
+  }
+});

@@ -150,6 +150,7 @@ export function checkBlock(block: unknown): Uint8Array {
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value !== "object") return `a ${typeof value}`;
+  if (value instanceof Uint8Array) return "a bare Uint8Array";
   const maker = Object.getPrototypeOf(value)?.constructor?.name || "no class";
   return `an object of ${maker}`;
 }

@@ -15,7 +15,7 @@ import { ApplicationError } from "../errors.ts";
 import { LogErrorStream } from "../error_stream.ts";
 import type { Exchange, Handler } from "../exchange.ts";
 import type { ContentInput } from "../input.ts";
-import type { Logger } from "../logger.ts";
+import { type Logger, traceOf } from "../logger.ts";
 import { version } from "../version.ts";
 import type {
   Application,
@@ -28,6 +28,7 @@ import {
   checkBlock,
   checkBody,
   checkHeaders,
+  describe,
   parseStatus,
   type Status,
 } from "./contract.ts";
@@ -53,6 +54,13 @@ export interface WsgiOptions {
  * the body is closed; so it does when the body is longer than Content-Length
  * says, although the response is then whole without the surplus. */
 export function wsgi(app: Application, options: WsgiOptions = {}): Handler {
+  if (typeof app !== "function") {
+    throw new TypeError(
+      `A WSGI application is a function of (environ, startResponse), not ${
+        describe(app)
+      }`,
+    );
+  }
   const environOptions: EnvironOptions = {
     errors: new LogErrorStream(options.log ?? console),
     scriptName: mountPoint(options.scriptName ?? ""),
@@ -350,7 +358,9 @@ class Invocation {
     try {
       await close();
     } catch (error) {
-      this.#options.errors.write(`Closing the body failed: ${trace(error)}\n`);
+      this.#options.errors.write(
+        `Closing the body failed: ${traceOf(error)}\n`,
+      );
     }
   }
 }
@@ -359,8 +369,4 @@ function isThenable(value: unknown): value is PromiseLike<ResponseBody> {
   return value instanceof Promise ||
     (typeof value === "object" && value !== null && "then" in value &&
       typeof value.then === "function");
-}
-
-function trace(error: unknown): string {
-  return error instanceof Error ? error.stack ?? error.message : String(error);
 }

@@ -267,7 +267,7 @@ test("a web stream is a body", async () => {
 test("what is no body is named", async () => {
   const cases: [unknown, string][] = [
     ["text", "not a string"],
-    [bytes("bytes"), "not an object of Uint8Array"],
+    [bytes("bytes"), "not a bare Uint8Array"],
     [new ArrayBuffer(1), "not an object of ArrayBuffer"],
     [undefined, "not undefined"],
     [null, "not null"],
@@ -984,4 +984,14 @@ test("wsgi.input goes through wsgi.file_wrapper", async () => {
     return new environ["wsgi.file_wrapper"]!(environ["wsgi.input"], 3);
   }, { content: ["abcd", "efgh"], slowContent: true, slowPeer: true });
   assertEquals(response.content, "abcdefgh");
+});
+
+test("wsgi() refuses what is no application", () => {
+  for (const wrong of [undefined, null, "app", {}]) {
+    assertThrows(
+      () => wsgi(wrong as unknown as Application),
+      TypeError,
+      "function of (environ, startResponse)",
+    );
+  }
 });
