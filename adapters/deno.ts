@@ -140,6 +140,15 @@ function bind(options: ListenOptions): DenoListener {
  * connections that end, not by trying at once. */
 const acceptRetryMs = 50;
 
+/** What fails to accept because a peer has left already: it was next, and is
+ * gone. A wait for each would let a few such peers keep all others out. */
+const peerLeft: readonly unknown[] = [
+  "ENOTCONN",
+  "ECONNABORTED",
+  "ECONNRESET",
+  "EINVAL", // ENOTCONN on macOS
+];
+
 class DenoAcceptor implements Listener {
   readonly address: Address;
   readonly #listener: DenoListener;
@@ -169,15 +178,16 @@ class DenoAcceptor implements Listener {
     }
   }
 
-  /** The next connection, or null when there is none this time. A failure to
-   * accept (ECONNABORTED, EMFILE) concerns one connection, not the listener. */
+  /** The next connection, or null when there is none this time: a failure to
+   * accept does not end the listener. */
   async #next(): Promise<DenoConn | null> {
     try {
       const conn = await this.#listener.accept();
       sendAtOnce(conn);
       return conn;
-    } catch {
-      if (this.#open) await this.#waitForRetry();
+    } catch (cause) {
+      const { code } = cause as { code?: unknown };
+      if (this.#open && !peerLeft.includes(code)) await this.#waitForRetry();
       return null;
     }
   }

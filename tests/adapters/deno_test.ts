@@ -1,0 +1,95 @@
+/** What the Deno transport makes of a listener that fails to accept, on a
+ * listener of our own, so that it fails as told and on every runtime. */
+import { test } from "node:test";
+import { assertEquals } from "@std/assert";
+import {
+  type DenoConn,
+  type DenoHost,
+  type DenoListener,
+  denoTransport,
+} from "../../adapters/deno.ts";
+import type { Listener } from "../../src/stream.ts";
+
+const address = { transport: "tcp", hostname: "127.0.0.1", port: 80 };
+
+const conn: DenoConn = {
+  localAddr: address,
+  remoteAddr: { ...address, port: 50_000 },
+  read: () => Promise.resolve(null),
+  write: (bytes) => Promise.resolve(bytes.length),
+  closeWrite: () => Promise.resolve(),
+  close() {},
+};
+
+/** Fails with each code in turn, then accepts once, then waits to be closed. */
+class FailingListener implements DenoListener {
+  readonly addr = address;
+  readonly #codes: string[];
+  #accepted = false;
+  #reject: ((error: Error) => void) | undefined;
+
+  constructor(codes: string[]) {
+    this.#codes = [...codes];
+  }
+
+  accept(): Promise<DenoConn> {
+    const code = this.#codes.shift();
+    if (code !== undefined) {
+      return Promise.reject(Object.assign(new Error(code), { code }));
+    }
+    if (!this.#accepted) {
+      this.#accepted = true;
+      return Promise.resolve(conn);
+    }
+    return new Promise((_, reject) => this.#reject = reject);
+  }
+
+  close(): void {
+    this.#reject?.(new Error("Closed"));
+  }
+}
+
+/** How many timers are set until a listener that fails so has accepted. */
+async function timersUntilAccepted(codes: string[]): Promise<number> {
+  const host = { listen: () => new FailingListener(codes) } as DenoHost;
+  const { setTimeout } = globalThis;
+  let timers = 0;
+  globalThis.setTimeout = ((...args: Parameters<typeof setTimeout>) => {
+    timers++;
+    return setTimeout(...args);
+  }) as typeof setTimeout;
+  let listener: Promise<Listener> | undefined;
+  try {
+    await new Promise<void>((accepted) => {
+      listener = listenOn(host, accepted);
+    });
+  } finally {
+    globalThis.setTimeout = setTimeout;
+  }
+  await (await listener)!.close();
+  return timers;
+}
+
+/** The transport asks for the host before anything else happens. */
+function listenOn(host: DenoHost, accept: () => void): Promise<Listener> {
+  const own = Object.getOwnPropertyDescriptor(globalThis, "Deno");
+  Object.defineProperty(globalThis, "Deno", {
+    value: host,
+    configurable: true,
+  });
+  try {
+    return denoTransport.listen({ port: 80 }, accept);
+  } finally {
+    if (own === undefined) Reflect.deleteProperty(globalThis, "Deno");
+    else Object.defineProperty(globalThis, "Deno", own);
+  }
+}
+
+test("denoTransport does not pause for peers that reset before they are accepted", async () => {
+  const codes = ["ENOTCONN", "ECONNABORTED", "ECONNRESET"];
+  assertEquals(await timersUntilAccepted([...codes, ...codes]), 0);
+});
+
+test("denoTransport pauses while there are no descriptors", async () => {
+  assertEquals(await timersUntilAccepted(["EMFILE", "ENFILE"]), 2);
+});
