@@ -67,6 +67,7 @@ export class Connection {
 
   /** Serves until either side has had enough. Never rejects. */
   async run(): Promise<void> {
+    this.#gate.log.debug(`${this.#peer()}: connected`);
     try {
       await this.#serve();
       await this.#linger();
