@@ -383,7 +383,11 @@ export class Connection {
     const error = new HttpError(408, "Content too slow");
     content.fail(error);
     if (this.#phase === DRAIN) return this.#lastWords();
-    if (response.ended) return; // the peer misses nothing
+    if (response.ended) {
+      // The peer misses nothing: a handler has left its read behind.
+      this.#record(exchange, response.status);
+      return this.#lastWords();
+    }
     if (response.committed) return this.#stream.reset();
     response.abandon();
     this.#refuse(error, exchange);

@@ -996,6 +996,22 @@ test("Connection does not reset after a whole response, when unread content is s
   assertEquals([bench.recorded, bench.stream.wasReset], [[200], false]);
 });
 
+test("Connection ends when a read that outlives the response takes too long", async () => {
+  const bench = new Bench(
+    async (exchange) => {
+      say(exchange, "done");
+      await Promise.resolve(exchange.body.read()).catch(() => {});
+    },
+    [post("/", "hello").slice(0, -5)],
+    { ...only("bodySeconds"), ...only("lingerSeconds") },
+  );
+  await bench.stream.until(() => bench.stream.finished, "the end");
+  await bench.stream.untilClosed(); // though the peer stays
+  assertEquals([bench.contents, bench.stream.wasReset], [["done"], false]);
+  await bench.done();
+  assertEquals(bench.recorded, [200]);
+});
+
 test("Connection resets a peer that does not take its response", async () => {
   const bench = new Bench(
     async ({ response }) => {
