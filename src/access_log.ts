@@ -42,7 +42,14 @@ export function compileAccessFormat(
   pid: number,
 ): AccessFormatter {
   if (format === "json") return (record) => formatJson(record, pid);
-  const pieces = splitFormat(namedFormats[format] ?? format, pid);
+  const text = namedFormats[format] ?? format;
+  if (text === defaultAccessFormat) return formatDefault;
+  return compileAtoms(text, pid);
+}
+
+/** Compiles a text with atoms, and nothing else. */
+export function compileAtoms(format: string, pid: number): AccessFormatter {
+  const pieces = splitFormat(format, pid);
   return (record) => {
     let line = "";
     for (const piece of pieces) {
@@ -254,6 +261,67 @@ function spellClock(date: Date): string {
 
 function pad(value: number): string {
   return String(value).padStart(2, "0");
+}
+
+/** The default format, spelled out: most logs are written in it, and it costs a
+ * third of what its atoms cost one by one. */
+function formatDefault(record: AccessRecord): string {
+  const { head, remote, status, contentSent, startedAt } = record;
+  const size = contentSent === 0 ? "-" : contentSent;
+  if (head === undefined) {
+    return `${shownHost(remote.host)} - - ${clock(startedAt)} "-" ` +
+      `${status} ${size} "-" "-"`;
+  }
+  const { fields } = head;
+  let authorized = false;
+  let referer: string | undefined;
+  let agent: string | undefined;
+  for (let i = 0; i < fields.length; i++) {
+    const { lower } = fields.name(i);
+    switch (lower.length) {
+      case 7:
+        if (lower === "referer") referer = fields.value(i);
+        break;
+      case 10:
+        if (lower === "user-agent") agent = fields.value(i);
+        break;
+      case 13:
+        if (lower === "authorization") authorized = true;
+        break;
+    }
+  }
+  if (fields.mayRepeat) {
+    referer = fields.get("referer");
+    agent = fields.get("user-agent");
+  }
+  const user = authorized ? shownWord(basicUser(head)) : "-";
+  return `${shownHost(remote.host)} - ${user} ${clock(startedAt)} "${
+    escape(head.method)
+  } ${escape(head.target)} ${protocol(head)}" ${status} ${size} "${
+    shown(referer)
+  }" "${shownAgent(agent)}"`;
+}
+
+// The peers and programs behind one request and the next are mostly the same.
+let lastHost = "";
+let lastHostShown = "-";
+let lastAgent: string | undefined;
+let lastAgentShown = "-";
+
+function shownHost(host: string): string {
+  if (host !== lastHost) {
+    lastHost = host;
+    lastHostShown = shown(host);
+  }
+  return lastHostShown;
+}
+
+function shownAgent(agent: string | undefined): string {
+  if (agent !== lastAgent) {
+    lastAgent = agent;
+    lastAgentShown = shown(agent);
+  }
+  return lastAgentShown;
 }
 
 /** One object a line, every value through the encoder of its type. */

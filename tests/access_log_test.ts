@@ -6,7 +6,11 @@ import {
   assertThrows,
 } from "@std/assert";
 import { test } from "node:test";
-import { compileAccessFormat, defaultAccessFormat } from "../src/access_log.ts";
+import {
+  compileAccessFormat,
+  compileAtoms,
+  defaultAccessFormat,
+} from "../src/access_log.ts";
 import { CommandError } from "../src/command_error.ts";
 import type { AccessRecord, Fields, RequestHead } from "../src/exchange.ts";
 
@@ -236,4 +240,36 @@ test("a stray percent sign is refused", () => {
 
 test("a line break in the format does not break lines", () => {
   assertEquals(format("a\nb %(s)s"), "a\\x0ab 200");
+});
+
+test("the default format is spelled out as its atoms would spell it", () => {
+  const compiled = compileAtoms(defaultAccessFormat, 412);
+  const spelled = compileAccessFormat("default", 412);
+  const basic = `Basic ${btoa('us er"\n:secret')}`;
+  const heads = [
+    undefined,
+    head([]),
+    head(usual),
+    head(usual, { version: 10, method: "HEAD", target: "/?a\\b" }),
+    head(usual, { target: '/"\r\nforged' }),
+    head([["referer", '"\x00'], ["user-agent", 'a"b\\\x7f\xe9']]),
+    head([["referer", ""], ["user-agent", ""]]),
+    head([["user-agent", "a"], ["user-agent", "b"], ["referer", "c"]]),
+    head([["authorization", basic]]),
+    head([["authorization", "Bearer x"], ["x-refere", "no"]]),
+  ];
+  for (const one of heads) {
+    for (const host of ["192.0.2.7", "", "::1", 'a"b']) {
+      for (const contentSent of [0, 7]) {
+        const given = record({
+          head: one,
+          remote: { host, port: 0 },
+          contentSent,
+          status: 499,
+        });
+        assertEquals(spelled(given), compiled(given));
+        assertEquals(spelled(given), compiled(given));
+      }
+    }
+  }
 });
