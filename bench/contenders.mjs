@@ -1,8 +1,10 @@
 /**
  * The servers that are compared: on each runtime Headgate, the runtime's own
- * HTTP server, and the ceiling, a socket that gives a fixed answer.
+ * HTTP server, and the ceiling, a socket that gives a fixed answer; on Node also
+ * libraries that do the same work.
  */
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import process from "node:process";
 
@@ -37,42 +39,95 @@ export const versions = Object.fromEntries(
   Object.entries(runtimes).map(([name, { version }]) => [name, version]),
 );
 
-/** The kinds of server, the one that is compared first. */
-export const kinds = ["headgate", "native", "ceiling"];
+/** The kinds of server, the one that is compared first. The peers are
+ * libraries, which bench/package.json names; they run on Node. */
+export const kinds = ["headgate", "native", "srvx", "hono", "ceiling"];
 
-/** Every server: its name, its runtime, its kind, and the command line that
- * serves `work` on `port`. `fixed` names the file of the fixed answer. */
+const peers = { srvx: "srvx", hono: "@hono/node-server" };
+
+/** The kinds of each role. Roles are what is compared with each other; Headgate
+ * with its access log in a file is of the same kind as without. */
+const roles = {
+  headgate: { kind: "headgate", label: "headgate" },
+  logged: { kind: "headgate", label: "headgate, log on" },
+  native: { kind: "native", label: "native" },
+  srvx: { kind: "srvx", label: "srvx" },
+  hono: { kind: "hono", label: "hono" },
+  ceiling: { kind: "ceiling", label: "ceiling" },
+};
+
+/** The packages of peers that are not installed. */
+export const missing = Object.entries(peers)
+  .filter(([, name]) => peerVersion(name) === undefined)
+  .map(([kind]) => kind);
+
+/** The version of each peer that is installed. */
+export const peerVersions = Object.fromEntries(
+  Object.values(peers)
+    .map((name) => [name, peerVersion(name)])
+    .filter(([, version]) => version !== undefined),
+);
+
+function peerVersion(name) {
+  const path = new URL(`node_modules/${name}/package.json`, import.meta.url);
+  try {
+    return JSON.parse(readFileSync(path, "utf8")).version;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Every server: its name, its runtime, its kind, its role, and the command line
+ * that serves the works on `port`. What that needs to know:
+ *
+ * - `requestSize`, `fixed`: for the ceiling, how much is a request, and the file
+ *   of the answer;
+ * - `log`: for the role that has an access log, its file;
+ * - `keepAlive`: the seconds that a connection is kept without a request;
+ * - `bare`: to serve the least that there is rather than the works.
+ */
 export const contenders = Object.keys(runtimes).flatMap((runtime) =>
-  kinds.map((kind) => ({
-    name: `${runtime}/${kind}`,
-    runtime,
-    kind,
-    command: (port, work, fixed) => [
-      runtimes[runtime].path,
-      ...commandLine[kind](runtime, port, work, fixed).map(String),
-    ],
-  }))
+  Object.entries(roles)
+    .filter(([, { kind }]) => !(kind in peers) || runtime === "node")
+    .filter(([, { kind }]) => !missing.includes(kind))
+    .map(([role, { kind, label }]) => ({
+      name: `${runtime}/${kind}`,
+      runtime,
+      kind,
+      role,
+      label,
+      command: (port, needs = {}) => [
+        runtimes[runtime].path,
+        ...commandLine[role](runtime, port, needs).map(String),
+      ],
+    }))
 );
 
 const commandLine = {
-  headgate: (runtime, port) => [
+  headgate: (runtime, port, { keepAlive, bare, log = "off" }) => [
     ...start[runtime].headgate,
-    "bench/apps/works.js:app",
+    `bench/apps/${bare ? "hello" : "works"}.js:app`,
     "--bind",
     `127.0.0.1:${port}`,
     "--access-log",
-    "off",
+    log,
+    ...(keepAlive === undefined ? [] : ["--keep-alive", keepAlive]),
   ],
-  native: (runtime, port) => [
+  native: (runtime, port, { keepAlive, bare }) => [
     ...start[runtime].script,
-    `bench/servers/native_${runtime}.js`,
+    `bench/servers/${bare ? "bare" : "native"}_${runtime}.js`,
     port,
+    ...(keepAlive === undefined ? [] : [keepAlive]),
   ],
-  ceiling: (runtime, port, work, fixed) => [
+  ceiling: (runtime, port, { requestSize, fixed }) => [
     ...start[runtime].script,
     `bench/servers/ceiling_${runtime}.js`,
     port,
-    work.request.length,
+    requestSize,
     fixed,
   ],
+  logged: (...args) => commandLine.headgate(...args),
+  srvx: (runtime, port) => [`bench/servers/srvx_${runtime}.js`, port],
+  hono: (runtime, port) => [`bench/servers/hono_${runtime}.js`, port],
 };

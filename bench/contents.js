@@ -8,9 +8,8 @@ export const hello = encoder.encode("Hello, World!");
 export const block = new Uint8Array(65_536).fill(0x61);
 export const blockCount = 16;
 
-/** The content that `/echo` and `/upload` are sent. */
+/** The content that `/echo` is sent. */
 export const note = new Uint8Array(10_240).fill(0x62);
-export const load = new Uint8Array(1_048_576).fill(0x63);
 
 /** What `/upload` answers: how many bytes came. */
 export function tally(size) {

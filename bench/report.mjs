@@ -1,8 +1,8 @@
-/** From single runs to a table and a JSON file. */
+/** From single runs to tables in Markdown and a JSON file. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { cpus, loadavg, release } from "node:os";
 import { join } from "node:path";
-import { versions } from "./contenders.mjs";
+import { peerVersions, versions } from "./contenders.mjs";
 
 /** What the runs of one server at one work come to. */
 export function sumUp(runs, peakMemory) {
@@ -29,55 +29,100 @@ export function median(numbers) {
     : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-const columns = [
-  "server",
-  "requests/s",
-  "spread",
-  "busy",
-  "CPU µs/request",
-  "p99 ms",
-  "peak RSS MB",
-  "of native",
-  "of ceiling",
-  "CPU of native",
+/** What the servers of a work are compared with: a column each. */
+const usualRivals = [
+  { of: "native", key: "requestsPerSecond", role: "native" },
+  { of: "ceiling", key: "requestsPerSecond", role: "ceiling" },
+  { of: "native", title: "CPU", key: "cpuMicroseconds", role: "native" },
+  { of: "native", title: "p99", key: "p99Us", role: "native" },
+];
+const rivalsOfTheLog = [
+  { of: "log off", key: "requestsPerSecond", role: "headgate" },
+  { of: "log off", title: "CPU", key: "cpuMicroseconds", role: "headgate" },
+  { of: "log off", title: "p99", key: "p99Us", role: "headgate" },
 ];
 
-/** The results of one work as a table in Markdown. */
-export function table(results) {
-  const rows = results.map((result) => {
-    const beside = (kind) =>
-      results.find((other) =>
-        other.runtime === result.runtime && other.kind === kind
+/** The results of one work as a table in Markdown. What wrk says of the time of
+ * requests that were sent at once is left out: it does not know when each was
+ * due. */
+export function workTable({ megabytes, atOnce, results }) {
+  const logs = results.some(({ role }) => role === "logged");
+  const timed = atOnce === 1;
+  const rivals = (logs ? rivalsOfTheLog : usualRivals)
+    .filter(({ key }) => timed || key !== "p99Us");
+  const unit = megabytes === undefined ? "request" : "MB";
+  const each = megabytes ?? 1;
+  const columns = [
+    "server",
+    megabytes === undefined ? "requests/s" : "MB/s",
+    "spread",
+    "busy",
+    `CPU µs/${unit}`,
+    ...(timed ? ["p99 ms"] : []),
+    "peak RSS MB",
+    ...rivals.map(({ title, of }) => [title, "of", of].join(" ").trim()),
+  ];
+  const rows = results.map((result) => [
+    `${result.runtime} ${result.label}`,
+    count(result.requestsPerSecond * each),
+    `±${percent(result.spread)}`,
+    percent(result.busy),
+    (result.cpuMicroseconds / each).toFixed(1),
+    ...(timed ? [(result.p99Us / 1000).toFixed(2)] : []),
+    (result.peakMemory / 1e6).toFixed(0),
+    ...rivals.map(({ key, role }) => {
+      const rival = results.find((other) =>
+        other !== result && other.runtime === result.runtime &&
+        other.role === role
       );
-    return [
-      `${result.runtime} ${result.kind}`,
-      Math.round(result.requestsPerSecond).toLocaleString("en"),
-      `±${percent(result.spread)}`,
-      percent(result.busy),
-      result.cpuMicroseconds.toFixed(1),
-      (result.p99Us / 1000).toFixed(1),
-      (result.peakMemory / 1e6).toFixed(0),
-      ratio("requestsPerSecond", result, beside("native")),
-      ratio("requestsPerSecond", result, beside("ceiling")),
-      ratio("cpuMicroseconds", result, beside("native")),
-    ];
-  });
+      return ratio(result[key], rival?.[key]);
+    }),
+  ]);
   return markdown([columns, ...rows]);
+}
+
+const runtimes = ["node", "bun", "deno"];
+
+/** Headgate's requests per second as a share of what they are held against: a
+ * row for each work. */
+export function ratioTable(works) {
+  const cell = ({ name, results }, runtime) => {
+    const rate = (wanted) =>
+      results.find(({ role, ...one }) =>
+        role === wanted && one.runtime === runtime
+      )?.requestsPerSecond;
+    return name === "access-log"
+      ? ratio(rate("logged"), rate("headgate"))
+      : ratio(rate("headgate"), rate("native"));
+  };
+  return markdown([
+    ["work", ...runtimes],
+    ...works.map((work) => [
+      work.title,
+      ...runtimes.map((runtime) => cell(work, runtime)),
+    ]),
+  ]);
+}
+
+/** A count, with separators; nothing for none. */
+export function count(number) {
+  return number === undefined ? "" : Math.round(number).toLocaleString("en");
 }
 
 function percent(share) {
   return `${Math.round(share * 100)} %`;
 }
 
-function ratio(key, result, other) {
-  if (other === undefined || other === result) return "";
-  return (result[key] / other[key]).toFixed(2);
+/** How often the one is in the other; nothing where one is not known. */
+export function ratio(one, other) {
+  if (one === undefined || other === undefined) return "";
+  return (one / other).toFixed(2);
 }
 
-/** The first column is text, the others are numbers. */
-function markdown(rows) {
+/** A table. The first column is text, the others are numbers. */
+export function markdown(rows) {
   const widths = rows[0].map((_, column) =>
-    Math.max(...rows.map((row) => row[column].length))
+    Math.max(3, ...rows.map((row) => row[column].length))
   );
   const line = (cells) => `| ${cells.join(" | ")} |`;
   const lines = rows.map((row) =>
@@ -104,8 +149,40 @@ export function machine() {
     cores: cpus().length,
     kernel: release(),
     load: loadavg()[0],
-    versions,
+    versions: { ...versions, ...peerVersions },
   };
+}
+
+/** The machine and the method in words. */
+export function setting({ machine, options, startedAt }) {
+  const { cpu, cores, kernel, load, versions, pinned } = machine;
+  const { runs, seconds, connections } = options;
+  return [
+    `${startedAt.slice(0, 10)}; ${cpu}, ${cores} cores, Linux ${kernel}, ` +
+    `load ${load.toFixed(2)};`,
+    `${Object.entries(versions).map((pair) => pair.join(" ")).join(", ")};`,
+    `${runs} runs of ${seconds} s, ${connections} connections,`,
+    `${pinned ? "server on core 0, load on core 1" : "not pinned to cores"}.`,
+  ].join("\n");
+}
+
+/** A whole report as the part of a README. */
+export function document(report) {
+  const { works, experiments, notes, faults } = report;
+  const parts = [setting(report), ...notes];
+  if (faults.length > 0) {
+    parts.push(faults.map((fault) => `- ${fault}`).join("\n"));
+  }
+  if (works.length > 0) {
+    parts.push(
+      "### Headgate's requests/s against the native server's",
+      ratioTable(works),
+    );
+  }
+  for (const { name, title, table } of [...works, ...experiments]) {
+    parts.push(`### ${name}: ${title}`, table);
+  }
+  return parts.join("\n\n");
 }
 
 /** Writes the report and returns its path. */

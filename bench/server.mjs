@@ -1,6 +1,6 @@
 /** One server under measurement: a process of its own, on a core of its own. */
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import process from "node:process";
 
@@ -32,6 +32,13 @@ export class Server {
    * command and must become it by exec, as taskset does: the process id is how
    * we measure. `command` is given a free port. */
   static async start(pin, command, root) {
+    const server = await Server.spawn(pin, command, root);
+    await server.#accepting();
+    return server;
+  }
+
+  /** Starts a command the same way and waits for nothing. */
+  static async spawn(pin, command, root) {
     const port = await freePort();
     const [file, ...args] = [...pin, ...command(port)];
     const child = spawn(file, args, {
@@ -41,9 +48,7 @@ export class Server {
     running.add(child);
     child.on("exit", () => running.delete(child));
     child.on("error", () => running.delete(child));
-    const server = new Server(child, port);
-    await server.#accepting();
-    return server;
+    return new Server(child, port);
   }
 
   get port() {
@@ -59,10 +64,45 @@ export class Server {
     return (Number(fields[11]) + Number(fields[12])) / 100;
   }
 
+  /** Processor time as the scheduler counts it, finer than ticks: of the threads
+   * that have not ended. */
+  cpuNanoseconds() {
+    const tasks = `/proc/${this.#child.pid}/task`;
+    return readdirSync(tasks).reduce((sum, task) => {
+      try {
+        const used = readFileSync(`${tasks}/${task}/schedstat`, "utf8");
+        return sum + Number(used.split(" ")[0]);
+      } catch {
+        return sum; // Ended since it was listed.
+      }
+    }, 0);
+  }
+
+  /** The memory that it has in RAM, in bytes. */
+  memory() {
+    return this.#status("VmRSS");
+  }
+
   /** The most memory that it had in RAM at any time, in bytes. */
   peakMemory() {
+    return this.#status("VmHWM");
+  }
+
+  #status(key) {
     const status = readFileSync(`/proc/${this.#child.pid}/status`, "utf8");
-    return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+    const [, value] = new RegExp(`^${key}:\\s+(\\d+) kB`, "m").exec(status) ??
+      [];
+    return Number(value) * 1024;
+  }
+
+  /** Whether the process has not ended. */
+  get runs() {
+    return running.has(this.#child);
+  }
+
+  /** The end of what it wrote to standard error. */
+  get complaint() {
+    return this.#complaint;
   }
 
   /** Ends it: asks first, and kills it when it does not go. */

@@ -1,9 +1,11 @@
 /**
  * What is asked of every server: for each work the bytes of one request, how
- * many are sent at once, and the answer that is right.
+ * many are sent at once, and the answer that is right. A work may name the
+ * roles that take part in it, the client that sends it when wrk does not, and
+ * the megabytes of a request when they are what counts.
  */
 import { Buffer } from "node:buffer";
-import { block, blockCount, hello, load, note, tally } from "./contents.js";
+import { block, blockCount, hello, note, tally } from "./contents.js";
 
 const browser = [
   "GET / HTTP/1.1",
@@ -43,7 +45,13 @@ function post(path, content) {
   ], content);
 }
 
+const uploadMegabytes = 100;
+const load = Buffer.alloc(uploadMegabytes * 1e6, "c");
+
 const greeting = { type: "text/plain", content: hello };
+
+/** The roles that take part in a work that names none. */
+export const usualRoles = ["headgate", "native", "srvx", "hono", "ceiling"];
 
 export const works = [
   {
@@ -86,10 +94,20 @@ export const works = [
   },
   {
     name: "upload",
-    title: "POST of 1 MiB, its size back",
+    title: "POST of 100 MB, its size back",
     request: post("/upload", load),
     atOnce: 1,
     answer: { type: "text/plain", content: tally(load.length) },
+    client: "upload",
+    megabytes: uploadMegabytes,
+  },
+  {
+    name: "access-log",
+    title: "GET, 13 bytes back, with a log file and without",
+    request: get("/"),
+    atOnce: 1,
+    answer: greeting,
+    roles: ["logged", "headgate"],
   },
 ];
 

@@ -1,4 +1,5 @@
-/** The works of the benchmark on `Deno.serve`. Argument: the port. */
+/** The works of the benchmark on `Deno.serve`, which keeps a connection without
+ * a request for ever. Argument: the port. */
 import { answer } from "./fetch_handler.js";
 
 Deno.serve(

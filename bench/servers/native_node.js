@@ -1,4 +1,5 @@
-/** The works of the benchmark on `node:http`. Argument: the port. */
+/** The works of the benchmark on `node:http`. Arguments: the port, and for how
+ * many seconds a connection is kept without a request (5, its default). */
 import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
 import { once } from "node:events";
@@ -26,6 +27,7 @@ const server = createServer((request, response) => {
       response.writeHead(404).end();
   }
 });
+server.keepAliveTimeout = Number(process.argv[3] ?? 5) * 1000;
 server.listen(Number(process.argv[2]), "127.0.0.1", 2048);
 
 /** With its length said, node:http sends an answer in one piece. */
