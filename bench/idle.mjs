@@ -168,6 +168,7 @@ const columns = [
   "requests/s without",
   "with",
   "with of without",
+  "CPU with of without",
   "p99 ms without",
   "with",
 ];
@@ -186,6 +187,7 @@ export function table(results) {
       count(without.requestsPerSecond),
       count(crowded.requestsPerSecond),
       ratio(crowded.requestsPerSecond, without.requestsPerSecond),
+      ratio(crowded.cpuMicroseconds, without.cpuMicroseconds),
       (without.p99Us / 1000).toFixed(2),
       (crowded.p99Us / 1000).toFixed(2),
     ];
