@@ -244,6 +244,8 @@ export class Connection {
     if (!response.persists) return false;
     if (content.finished) return true;
     this.#phase = DRAIN;
+    // All of it together may take no longer than a piece that is waited for.
+    this.#deadline = this.#after(this.#gate.limits.bodySeconds);
     return this.#drain(content);
   }
 
@@ -372,6 +374,8 @@ export class Connection {
     if (this.#phase === HEAD) {
       // The loop waits for input, so nobody else is writing.
       this.#refuse(new HttpError(408, "Head too slow"), undefined);
+      this.#lastWords();
+    } else if (this.#phase === DRAIN) {
       this.#lastWords();
     } else {
       this.#stream.close();

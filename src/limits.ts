@@ -24,7 +24,8 @@ export interface Limits {
   readonly drain: number;
   /** From the first byte of a head to its end; beyond it 408. */
   readonly headSeconds: number;
-  /** Between two arrivals of request content that is waited for; beyond it 408. */
+  /** Between two arrivals of request content that is waited for; beyond it 408.
+   * Also for all of the content that is drained. */
   readonly bodySeconds: number;
   /** A connection without a request, new or kept alive; then closed in silence. */
   readonly idleSeconds: number;

@@ -1163,3 +1163,20 @@ test("Connection gives every split of a pipeline the same bytes", async () => {
     await bench.done();
   });
 });
+
+test("Connection does not drain content for ever that keeps dripping in", async () => {
+  const bench = new Bench(path, [
+    post("/unread", "x".repeat(5000)).slice(0, -5000),
+  ], {
+    bodySeconds: 0.2,
+  });
+  await bench.answered(1);
+  const begun = Date.now();
+  while (!bench.stream.finished && Date.now() - begun < 5000) {
+    bench.stream.push("x");
+    await new Promise((next) => setTimeout(next, 20));
+  }
+  assert(bench.stream.finished);
+  assertEquals([bench.statuses, bench.recorded], [[200], [200]]);
+  await bench.done();
+});

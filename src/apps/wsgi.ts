@@ -117,7 +117,13 @@ class Invocation {
         ? this.#respondLater(result)
         : this.#respond(result);
     } catch (error) {
-      pending = Promise.reject(error);
+      // At once, if nothing must be waited for: what was not sent yet can then
+      // be taken back, and the peer sees a 500.
+      const closing = this.#close(input);
+      if (closing === undefined) throw error;
+      return closing.then(() => {
+        throw error;
+      });
     }
     return pending === undefined
       ? this.#close(input)

@@ -234,7 +234,8 @@ function judge(
             break;
           default:
             for (const option of fields.value(i).split(",")) {
-              const token = option.trim().toLowerCase();
+              const token = option.replace(/^[ \t]+|[ \t]+$/g, "")
+                .toLowerCase();
               if (token === "close") close = true;
               else if (token === "keep-alive") keepAlive = true;
             }

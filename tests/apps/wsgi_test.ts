@@ -995,3 +995,26 @@ test("wsgi() refuses what is no application", () => {
     );
   }
 });
+
+test("what fails at once is thrown at once, so that it can be taken back", async () => {
+  const thrown = new Error("Broken");
+  let closed = 0;
+  const broken: Application = () => {
+    throw thrown;
+  };
+  const short: Application = (_environ, startResponse) => {
+    startResponse("200 OK", [["Content-Length", "5"]]);
+    return [bytes("abc")];
+  };
+  const closing: Application = (_environ, startResponse) => {
+    startResponse("200 OK", [["Content-Length", "5"]]);
+    return Object.assign([bytes("abc")], { close: () => void closed++ });
+  };
+  assertThrows(() => wsgi(broken)(new FakeExchange()), Error, "Broken");
+  assertThrows(() => wsgi(short)(new FakeExchange()), ApplicationError);
+  await assertRejects(
+    async () => await wsgi(closing)(new FakeExchange()),
+    ApplicationError,
+  );
+  assertEquals(closed, 1);
+});
