@@ -18,7 +18,7 @@ import {
 } from "./http/response_head.ts";
 import { forbidsContent } from "./http/status.ts";
 import type { MaybePromise } from "./stream.ts";
-import type { Wire } from "./wire.ts";
+import { DIRECT_SIZE, type Wire } from "./wire.ts";
 
 /** How the end of the response content is told. */
 const LENGTH = 0;
@@ -54,6 +54,8 @@ export class WireResponse implements ResponseWriter {
   readonly #content: Pick<Content, "withoutContinue">;
   #head: ComposedHead | undefined;
   #framing = NONE;
+  /** The last chunk still wants its CRLF. */
+  #owesLineEnd = false;
   /** Where the head begins in the wire's output, as long as nothing is sent. */
   #bufferedBefore = 0;
   #writesBefore = 0;
@@ -136,11 +138,18 @@ export class WireResponse implements ResponseWriter {
       );
     }
     this.contentSent = sent;
+    const wire = this.#wire;
     const chunked = this.#framing === CHUNKED;
-    if (chunked) this.#wire.putText(`${length.toString(16)}\r\n`);
-    const pending = this.#wire.put(content);
+    if (chunked) {
+      const size = length.toString(16);
+      wire.putText(this.#owesLineEnd ? `\r\n${size}\r\n` : `${size}\r\n`);
+      // All of a large chunk's content is sent at once. The CRLF behind it tells
+      // nobody anything: it goes with what comes next, and saves a write.
+      this.#owesLineEnd = length >= DIRECT_SIZE;
+    }
+    const pending = wire.put(content);
     if (pending !== undefined) return this.#whilePending(pending);
-    if (chunked) this.#wire.putText("\r\n");
+    if (chunked && !this.#owesLineEnd) wire.putText("\r\n");
   }
 
   /** Nothing may come between the pieces of a content that is under way. */
@@ -148,7 +157,9 @@ export class WireResponse implements ResponseWriter {
     this.#writing = true;
     return neverUnhandled(
       pending.finally(() => this.#writing = false).then(() => {
-        if (this.#framing === CHUNKED) this.#wire.putText("\r\n");
+        if (this.#framing === CHUNKED && !this.#owesLineEnd) {
+          this.#wire.putText("\r\n");
+        }
       }),
     );
   }
@@ -175,7 +186,9 @@ export class WireResponse implements ResponseWriter {
       );
     }
     this.ended = true;
-    if (this.#framing === CHUNKED) this.#wire.putText("0\r\n\r\n");
+    if (this.#framing === CHUNKED) {
+      this.#wire.putText(this.#owesLineEnd ? "\r\n0\r\n\r\n" : "0\r\n\r\n");
+    }
   }
 
   /** Puts the head on the wire. `whole` is the length of the content when all

@@ -18,7 +18,7 @@ import type { ByteStream, MaybePromise } from "./stream.ts";
 const SLAB_SIZE = 65_536;
 /** Content from this size on goes past the slab: a copy would cost more than
  * the second write that it saves. */
-const DIRECT_SIZE = 32_768;
+export const DIRECT_SIZE = 32_768;
 /** The most that is handed over in one write, so that a deadline can tell slow
  * from stalled. */
 const PIECE_SIZE = 262_144;
