@@ -151,6 +151,8 @@ interface PendingWrite {
 }
 
 class NodeStream extends PushStream {
+  /** A write costs more here than a copy of 64 KiB. */
+  readonly directSize: number = 98_304;
   readonly remote: Address;
   readonly #socket: Socket;
   /** The listener's path, for a Unix-domain connection. */

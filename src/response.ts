@@ -18,7 +18,7 @@ import {
 } from "./http/response_head.ts";
 import { forbidsContent } from "./http/status.ts";
 import type { MaybePromise } from "./stream.ts";
-import { DIRECT_SIZE, type Wire } from "./wire.ts";
+import type { Wire } from "./wire.ts";
 
 /** How the end of the response content is told. */
 const LENGTH = 0;
@@ -145,7 +145,7 @@ export class WireResponse implements ResponseWriter {
       wire.putText(this.#owesLineEnd ? `\r\n${size}\r\n` : `${size}\r\n`);
       // All of a large chunk's content is sent at once. The CRLF behind it tells
       // nobody anything: it goes with what comes next, and saves a write.
-      this.#owesLineEnd = length >= DIRECT_SIZE;
+      this.#owesLineEnd = length >= wire.directSize;
     }
     const pending = wire.put(content);
     if (pending !== undefined) return this.#whilePending(pending);

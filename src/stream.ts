@@ -26,6 +26,9 @@ export interface ByteStream {
   readonly local: Address;
   /** True when TLS ends in this process; becomes `wsgi.url_scheme`. */
   readonly encrypted: boolean;
+  /** Content from this many bytes on is better written by itself than copied
+   * behind what else is to be sent; default 32 KiB. At most 96 KiB. */
+  readonly directSize?: number;
   /** The next bytes to arrive, `null` at end of stream. The view is lent: it
    * is valid until the next `read()`. One read at a time. Rejects with
    * `StreamError` when the connection failed. */

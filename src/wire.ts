@@ -14,11 +14,12 @@ import { StreamError } from "./errors.ts";
 import { encodeOctets } from "./http/bytes.ts";
 import type { ByteStream, MaybePromise } from "./stream.ts";
 
-/** Output gathers up to this many bytes before it is sent regardless. */
+/** Output gathers up to this many bytes before it is sent regardless; twice as
+ * many where a stream would have large content copied. */
 const SLAB_SIZE = 65_536;
-/** Content from this size on goes past the slab: a copy would cost more than
- * the second write that it saves. */
-export const DIRECT_SIZE = 32_768;
+/** Content from this size on goes past the slab, where the stream says nothing
+ * else: a copy would cost more than the second write that it saves. */
+const DIRECT_SIZE = 32_768;
 /** The most that is handed over in one write, so that a deadline can tell slow
  * from stalled. */
 const PIECE_SIZE = 262_144;
@@ -47,7 +48,11 @@ export class Wire {
   /** Counts writes, so that a clock can tell slow from stalled. */
   writes = 0;
 
+  /** Content from this size on is lent to the stream, not copied. */
+  readonly directSize: number;
+
   readonly #stream: ByteStream;
+  readonly #slabSize: number;
   /** `buffer` is this one, not the stream's, when a tail had to be kept. */
   #own: Uint8Array = nothing;
   /** Where in `buffer` the last arrival begins. */
@@ -65,6 +70,8 @@ export class Wire {
   /** Takes over all reading and writing of `stream`. */
   constructor(stream: ByteStream) {
     this.#stream = stream;
+    this.directSize = stream.directSize ?? DIRECT_SIZE;
+    this.#slabSize = this.directSize > DIRECT_SIZE ? 2 * SLAB_SIZE : SLAB_SIZE;
   }
 
   // Input
@@ -234,7 +241,7 @@ export class Wire {
 
   /** Space in the slab. It overruns the flushing size rather than wait. */
   #room(length: number): Uint8Array {
-    const slab = this.#slab ??= pool.pop() ?? new Uint8Array(SLAB_SIZE);
+    const slab = this.#slab ??= borrow(this.#slabSize);
     if (this.#used + length <= slab.length) return slab;
     const larger = new Uint8Array(2 * (this.#used + length));
     larger.set(slab.subarray(0, this.#used));
@@ -246,8 +253,8 @@ export class Wire {
    * content is lent to the stream. Returns a promise when the peer must drain
    * first; `content` is lent until then. Rejects with `StreamError`. */
   put(content: Uint8Array): MaybePromise<void> {
-    if (content.length < DIRECT_SIZE) {
-      if (this.#used + content.length <= SLAB_SIZE) {
+    if (content.length < this.directSize) {
+      if (this.#used + content.length <= this.#slabSize) {
         return this.putOctets(content);
       }
       const flushed = this.flush();
@@ -360,6 +367,16 @@ export class Wire {
   }
 }
 
+function borrow(size: number): Uint8Array {
+  const slab = pool.pop();
+  // Another size is that of another transport; they hardly ever meet.
+  return slab?.length === size ? slab : new Uint8Array(size);
+}
+
 function recycle(slab: Uint8Array): void {
-  if (slab.length === SLAB_SIZE && pool.length < POOLED_SLABS) pool.push(slab);
+  const { length } = slab;
+  if (
+    (length === SLAB_SIZE || length === 2 * SLAB_SIZE) &&
+    pool.length < POOLED_SLABS
+  ) pool.push(slab);
 }
