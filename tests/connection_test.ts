@@ -1180,3 +1180,20 @@ test("Connection does not drain content for ever that keeps dripping in", async 
   assertEquals([bench.statuses, bench.recorded], [[200], [200]]);
   await bench.done();
 });
+
+test("Connection ends after a 500 in place of a response, if content was not asked for", async () => {
+  const request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n" +
+    "Expect: 100-continue\r\n\r\n";
+  const bench = new Bench(({ response }) => {
+    response.start(200, "OK", [], 9);
+    response.write(octets("abc"));
+    throw new Error("Broken");
+  }, [request]);
+  await bench.stream.until(() => bench.stream.finished, "the end");
+  // What comes now is content, or a request: nobody can tell.
+  bench.stream.push(get("/stranger"));
+  await turn();
+  assertEquals([bench.statuses, bench.recorded], [[500], [500]]);
+  assertEquals(bench.responses[0]!.get("connection"), "close");
+  await bench.done();
+});

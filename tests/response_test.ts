@@ -505,3 +505,29 @@ test("WireResponse.abandon() makes every further call fail", () => {
   wire.flush();
   assertEquals(stream.writes, 0);
 });
+
+test("WireResponse sends a large chunk in two writes, and its CRLF with what comes next", async () => {
+  const large = new Uint8Array(65_536).fill(0x61);
+  for (const [directSize, perChunk] of [[32_768, 2], [98_304, 1]] as const) {
+    const stream = Object.assign(new MemoryStream(), { directSize });
+    const wire = new Wire(stream);
+    const terms: Terms = { version: 11, toHead: false, mayPersist: () => true };
+    const response = new WireResponse(wire, terms, { withoutContinue() {} });
+    response.start(200, "OK", []);
+    await response.flush();
+    const pieces = [large, large, octets("small"), large];
+    const writes: number[] = [];
+    for (const content of pieces) {
+      const before = stream.writes;
+      await response.write(content);
+      await response.flush();
+      writes.push(stream.writes - before);
+    }
+    assertEquals(writes, [perChunk, perChunk, 1, perChunk]);
+    response.end();
+    wire.flush();
+    const [parsed] = parseResponses(stream.output);
+    assertEquals(parsed!.content.length, 3 * 65_536 + 5);
+    assertEquals(stream.misuse, []);
+  }
+});

@@ -512,3 +512,32 @@ test("Wire.discard() gives up what is buffered", () => {
   wire.flush();
   assertEquals(stream.outputText, "again");
 });
+
+test("Wire.put() copies what its stream would rather have copied", () => {
+  const lent: number[] = [];
+  const open = (directSize?: number) => {
+    const stream = Object.assign(
+      new MemoryStream(),
+      directSize === undefined ? {} : { directSize },
+    );
+    const write = stream.write.bind(stream);
+    stream.write = (bytes) => {
+      lent.push(bytes.length);
+      return write(bytes);
+    };
+    return { wire: new Wire(stream), stream };
+  };
+  const content = pattern(65_536);
+  // Streams of both kinds share the pool of slabs, whose sizes differ.
+  for (let round = 0; round < 3; round++) {
+    for (const directSize of [undefined, 98_304]) {
+      const { wire, stream } = open(directSize);
+      lent.length = 0;
+      wire.putText("head ");
+      wire.put(content);
+      wire.flush();
+      assertEquals(lent, directSize === undefined ? [5, 65_536] : [65_541]);
+      assertEquals(stream.output, concat([octets("head "), content]));
+    }
+  }
+});
