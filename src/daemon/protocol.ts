@@ -155,3 +155,207 @@ export interface WorkerStatus {
   /** Seconds since its last beat. */
   readonly silent: number;
 }
+
+// ---- Readers ----
+
+// What comes from another process is data until it was looked at: an older or
+// newer release may be at the other end, or anybody who may open the socket.
+// Members that are not known are left alone.
+
+/** The most workers that one arbiter looks after. */
+export const maximumWorkers = 512;
+
+/** The role in `roleVariable`; undefined for what is none. */
+export function readRole(value: unknown): Role | undefined {
+  return isRole(value) ? value : undefined;
+}
+
+/** What an arbiter tells a worker; undefined for what is no order. */
+export function readOrder(value: unknown): Order | undefined {
+  return isOrder(value) ? value : undefined;
+}
+
+/** What a worker tells its arbiter; undefined for what is no report. */
+export function readReport(value: unknown): Report | undefined {
+  return isReport(value) ? value : undefined;
+}
+
+/** What an arbiter tells its launcher; undefined for what is no notice. */
+export function readNotice(value: unknown): Notice | undefined {
+  return isNotice(value) ? value : undefined;
+}
+
+/** A question to the control socket; undefined for what is none. */
+export function readCommand(value: unknown): Command | undefined {
+  return isCommand(value) ? value : undefined;
+}
+
+/** What came of a command; undefined for what is no outcome. */
+export function readOutcome(value: unknown): Outcome | undefined {
+  return isOutcome(value) ? value : undefined;
+}
+
+/** The answer to `status`; undefined for what is none. */
+export function readStatus(value: unknown): Status | undefined {
+  return isStatus(value) ? value : undefined;
+}
+
+type Guard<T> = (value: unknown) => value is T;
+
+// A guard for each member of a type, neither more nor less.
+type Members<T> = { readonly [K in keyof T]-?: Guard<T[K]> };
+
+function shape<T extends object>(members: Members<T>): Guard<T> {
+  const names = Object.keys(members) as (keyof T & string)[];
+  return (value): value is T => {
+    if (typeof value !== "object" || value === null) return false;
+    const object = value as Record<string, unknown>;
+    return names.every((name) =>
+      Object.hasOwn(object, name) && members[name](object[name])
+    );
+  };
+}
+
+function only<const T extends string | boolean | null>(literal: T): Guard<T> {
+  return (value): value is T => value === literal;
+}
+
+/** What a guard lets through. */
+type Guarded<G> = G extends Guard<infer T> ? T : never;
+
+function anyOf<G extends readonly Guard<unknown>[]>(
+  ...guards: G
+): Guard<Guarded<G[number]>> {
+  return (value): value is Guarded<G[number]> =>
+    guards.some((guard) => guard(value));
+}
+
+function listOf<T>(item: Guard<T>): Guard<readonly T[]> {
+  return (value): value is readonly T[] =>
+    Array.isArray(value) && value.every(item);
+}
+
+function wholeBetween(least: number, most: number): Guard<number> {
+  return (value): value is number =>
+    Number.isInteger(value) && (value as number) >= least &&
+    (value as number) <= most;
+}
+
+const isText: Guard<string> = (value) => typeof value === "string";
+const isTruth: Guard<boolean> = (value) => typeof value === "boolean";
+const isAmount: Guard<number> = (value): value is number =>
+  Number.isFinite(value) && (value as number) >= 0;
+const isCount = wholeBetween(0, Number.MAX_SAFE_INTEGER);
+const isOrdinal = wholeBetween(1, Number.MAX_SAFE_INTEGER);
+const isDescriptor = wholeBetween(0, 0x7fff_ffff);
+// Signals go to it: 0 and what is below would reach whole groups of processes.
+const isPid = wholeBetween(1, 0x7fff_ffff);
+const isMaybeText = anyOf(isText, only(null));
+
+const isSlot = shape<Slot>({
+  fd: isDescriptor,
+  address: shape<Address>({ host: isText, port: wholeBetween(0, 65_535) }),
+});
+
+const isRole: Guard<Role> = anyOf(
+  shape<ArbiterRole>({
+    type: only("arbiter"),
+    slots: listOf(isSlot),
+    configFile: isMaybeText,
+    daemon: isTruth,
+    predecessor: anyOf(isPid, only(null)),
+  }),
+  shape<WorkerRole>({
+    type: only("worker"),
+    slots: listOf(isSlot),
+    configFile: isMaybeText,
+    daemon: isTruth,
+    seat: isOrdinal,
+    generation: isOrdinal,
+  }),
+);
+
+/** The member of a union that has this `type`. */
+type Typed<Union, Type> = Extract<Union, { readonly type: Type }>;
+
+const isOrder: Guard<Order> = anyOf(
+  shape<Typed<Order, "listen">>({
+    type: only("listen"),
+    fds: listOf(isDescriptor),
+  }),
+  shape<Typed<Order, "drain">>({ type: only("drain"), graceSeconds: isAmount }),
+  shape<Typed<Order, "reopen">>({ type: only("reopen") }),
+);
+
+const isReport: Guard<Report> = anyOf(
+  shape<Typed<Report, "loaded">>({ type: only("loaded") }),
+  shape<Typed<Report, "listening">>({
+    type: only("listening"),
+    fds: listOf(isDescriptor),
+  }),
+  shape<Beat>({
+    type: only("beat"),
+    requests: isCount,
+    busy: isCount,
+    connections: isCount,
+    rss: isCount,
+  }),
+  shape<Typed<Report, "failed">>({
+    type: only("failed"),
+    message: isText,
+    exitCode: wholeBetween(0, 255),
+  }),
+);
+
+const isNotice: Guard<Notice> = anyOf(
+  shape<Typed<Notice, "ready">>({
+    type: only("ready"),
+    pid: isPid,
+    workers: listOf(isPid),
+  }),
+  shape<Typed<Notice, "failed">>({ type: only("failed"), message: isText }),
+  shape<Typed<Notice, "successor">>({ type: only("successor"), pid: isPid }),
+);
+
+/** The member of `Command` that has this name. */
+type Named<Name> = Extract<Command, { readonly command: Name }>;
+
+const isCommand: Guard<Command> = anyOf(
+  shape<Named<"status">>({ command: only("status") }),
+  shape<Named<"reload">>({ command: only("reload") }),
+  shape<Named<"reopen">>({ command: only("reopen") }),
+  shape<Named<"scale">>({
+    command: only("scale"),
+    workers: wholeBetween(1, maximumWorkers),
+  }),
+  shape<Named<"stop">>({ command: only("stop"), quick: isTruth }),
+  shape<Named<"restart">>({ command: only("restart") }),
+);
+
+const isOutcome = shape<Outcome>({ ok: isTruth, message: isText });
+
+const isStatus = shape<Status>({
+  ok: only(true),
+  version: isText,
+  runtime: isText,
+  pid: isPid,
+  uptime: isAmount,
+  state: isText,
+  app: isMaybeText,
+  generation: isOrdinal,
+  target: isCount,
+  addresses: listOf(isText),
+  requests: isCount,
+  workers: listOf(shape<WorkerStatus>({
+    pid: isPid,
+    seat: isOrdinal,
+    generation: isOrdinal,
+    state: isText,
+    age: isAmount,
+    requests: isCount,
+    busy: isCount,
+    connections: isCount,
+    rss: isCount,
+    silent: isAmount,
+  })),
+});
