@@ -1,7 +1,8 @@
-/** Finds the transport of the runtime that this program runs on.
+/** Finds what the runtime that this program runs on is served by.
  *
  * The adapters are imported on demand, so that a bundle for one runtime can
  * leave the others out, and none is loaded that is not used. */
+import type { Host } from "../src/host.ts";
 import type { Transport } from "../src/stream.ts";
 
 /** Deno's and Bun's own listeners where there are such, else `node:net`. */
@@ -16,4 +17,14 @@ export async function detectTransport(): Promise<Transport> {
   }
   const { nodeTransport } = await import("./node.ts");
   return nodeTransport;
+}
+
+/** The process: over `Deno` where that is, else over `node:` modules. */
+export async function detectProcessHost(): Promise<Host> {
+  if ("Deno" in globalThis) {
+    const { denoProcessHost } = await import("./deno_process_host.ts");
+    return denoProcessHost;
+  }
+  const { processHost } = await import("./process_host.ts");
+  return processHost;
 }

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { detectTransport } from "../adapters/detect.ts";
-import { processHost } from "../adapters/process_host.ts";
+import { detectProcessHost, detectTransport } from "../adapters/detect.ts";
 import { run } from "./cli.ts";
 
-processHost.exit(await run(processHost.args, processHost, detectTransport));
+const host = await detectProcessHost();
+host.exit(await run(host.args, host, detectTransport));

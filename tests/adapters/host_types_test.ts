@@ -16,8 +16,10 @@ const root = process.cwd();
 const source = `
 import type { BunHost } from "${root}/adapters/bun.ts";
 import type { DenoHost } from "${root}/adapters/deno.ts";
+import type { DenoProcess } from "${root}/adapters/deno_process_host.ts";
 export const bun: BunHost = Bun;
 export const deno: DenoHost = Deno;
+export const denoProcess: DenoProcess = Deno;
 `;
 
 const project = {
