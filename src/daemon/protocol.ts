@@ -30,6 +30,9 @@ export interface ArbiterRole {
   readonly daemon: boolean;
   /** The arbiter whose sockets it shares, until that one leaves; else null. */
   readonly predecessor: number | null;
+  /** In the foreground, the process without which it does not go on; else
+   * null. */
+  readonly launcher: number | null;
 }
 
 /** Serves requests. */
@@ -46,7 +49,7 @@ export interface WorkerRole {
 
 /** Arbiter to worker. */
 export type Order =
-  /** Accept on these descriptors, and on no others. */
+  /** Accept on these descriptors too. */
   | { readonly type: "listen"; readonly fds: readonly number[] }
   /** Accept no more, end what runs, leave. */
   | { readonly type: "drain"; readonly graceSeconds: number }
@@ -59,6 +62,8 @@ export type Report =
   | { readonly type: "loaded" }
   /** Accepts on these. */
   | { readonly type: "listening"; readonly fds: readonly number[] }
+  /** Was told to leave by somebody else, and does. */
+  | { readonly type: "leaving" }
   /** Every second: the loop turns. */
   | Beat
   /** It cannot serve, and leaves: for the log. */
@@ -264,6 +269,7 @@ const isRole: Guard<Role> = anyOf(
     configFile: isMaybeText,
     daemon: isTruth,
     predecessor: anyOf(isPid, only(null)),
+    launcher: anyOf(isPid, only(null)),
   }),
   shape<WorkerRole>({
     type: only("worker"),
@@ -289,6 +295,7 @@ const isOrder: Guard<Order> = anyOf(
 
 const isReport: Guard<Report> = anyOf(
   shape<Typed<Report, "loaded">>({ type: only("loaded") }),
+  shape<Typed<Report, "leaving">>({ type: only("leaving") }),
   shape<Typed<Report, "listening">>({
     type: only("listening"),
     fds: listOf(isDescriptor),

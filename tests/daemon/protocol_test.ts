@@ -24,6 +24,7 @@ const arbiterRole = {
   configFile: null,
   daemon: true,
   predecessor: null,
+  launcher: null,
 };
 
 const workerRole = {
