@@ -30,6 +30,15 @@ export class CommandError extends Error {
   }
 }
 
+/** The error as the user sees it, newline included. */
+export function formatCommandError(error: CommandError): string {
+  const detail = error.detail === undefined
+    ? ""
+    : error.detail.split("\n").map((line) => `    ${line}\n`).join("");
+  return `headgate: ${error.message}${detail ? `:\n${detail}` : ".\n"}` +
+    `${error.remedy}\n`;
+}
+
 /** The `code` of a runtime's own error, as in "EADDRINUSE"; "" without one. */
 export function errorCode(error: unknown): string {
   const code = error instanceof Error && "code" in error ? error.code : "";

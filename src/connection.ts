@@ -65,6 +65,16 @@ export class Connection {
     this.#deadline = this.#after(gate.limits.idleSeconds);
   }
 
+  /** How many requests it has handed to the handler. */
+  get requests(): number {
+    return this.#requests;
+  }
+
+  /** Whether the handler is at work. */
+  get busy(): boolean {
+    return this.#phase === BUSY;
+  }
+
   /** Serves until either side has had enough. Never rejects. */
   async run(): Promise<void> {
     this.#gate.log.debug(`${this.#peer()}: connected`);

@@ -28,6 +28,10 @@ export interface Gateway {
   accept(stream: ByteStream): void;
   /** How many connections are open. */
   readonly connections: number;
+  /** How many requests were handed to the handler so far. */
+  readonly requests: number;
+  /** How many of them it is at work on. */
+  readonly busy: number;
   /** Lets running requests end, closes connections as they become idle, cuts
    * what is left after `graceSeconds`, and resolves when none is open. A
    * connection that is accepted meanwhile gets one answer. May be called
@@ -60,6 +64,7 @@ class LiveGateway implements Gateway, Gate {
   now = performance.now() / 1000;
   draining = false;
   readonly #connections = new Set<Connection>();
+  #formerRequests = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
   #cutAt = Infinity;
   #drained: Promise<void> | undefined;
@@ -91,6 +96,18 @@ class LiveGateway implements Gateway, Gate {
     return this.#connections.size;
   }
 
+  get requests(): number {
+    let sum = this.#formerRequests;
+    for (const connection of this.#connections) sum += connection.requests;
+    return sum;
+  }
+
+  get busy(): number {
+    let count = 0;
+    for (const connection of this.#connections) if (connection.busy) count++;
+    return count;
+  }
+
   accept(stream: ByteStream): void {
     if (this.#timer === undefined) {
       this.now = performance.now() / 1000;
@@ -102,7 +119,9 @@ class LiveGateway implements Gateway, Gate {
   }
 
   #leave(connection: Connection): void {
-    this.#connections.delete(connection);
+    // It leaves once more when a handler settles that was given up.
+    if (!this.#connections.delete(connection)) return;
+    this.#formerRequests += connection.requests;
     if (this.#connections.size === 0) this.#rest();
   }
 

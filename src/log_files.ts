@@ -18,6 +18,10 @@ export interface Logs {
   readonly log: LeveledLogger;
   /** Takes a record per request; undefined when the access log is off. */
   readonly access: ((record: AccessRecord) => void) | undefined;
+  /** Opens the files again by their names, after somebody has moved them away:
+   * what was gathered goes to the old ones. One that cannot be opened stays as
+   * it is, and that is told. */
+  reopen(): void;
   /** Writes what is left, and closes the files. */
   close(): void;
 }
@@ -38,6 +42,7 @@ export function openLogs(config: Config, host: Host): Logs {
       destinations.open(config.accessLog, "--access-log"),
       compileAccessFormat(config.accessLogFormat, host.pid),
     ),
+    reopen: () => destinations.reopen(),
     close: () => destinations.close(),
   };
 }
@@ -54,7 +59,7 @@ function accessSink(
 class Destinations {
   readonly #host: Host;
   readonly #buffers = new Map<string, LineBuffer>();
-  readonly #files: AppendFile[] = [];
+  readonly #files = new Map<string, AppendFile>();
   readonly #failing = new Set<string>();
   readonly #forgetExit: () => void;
 
@@ -78,7 +83,25 @@ class Destinations {
   close(): void {
     this.#flush();
     this.#forgetExit();
-    for (const file of this.#files) file.close();
+    for (const file of this.#files.values()) file.close();
+  }
+
+  reopen(): void {
+    this.#flush();
+    for (const [path, former] of this.#files) {
+      try {
+        this.#files.set(path, this.#host.openAppend(path));
+        former.close();
+        this.#failing.delete(path);
+      } catch (error) {
+        this.#host.write(
+          "stderr",
+          `headgate: ${path} could not be opened again (${
+            errorCode(error)
+          }); lines go to the file that was\n`,
+        );
+      }
+    }
   }
 
   #flush(): void {
@@ -86,9 +109,9 @@ class Destinations {
   }
 
   // A full disk loses lines; it does not end a server.
-  #writeFile(path: string, file: AppendFile, text: string): void {
+  #writeFile(path: string, text: string): void {
     try {
-      file.write(text);
+      this.#files.get(path)?.write(text);
       this.#failing.delete(path);
     } catch (error) {
       if (this.#failing.has(path)) return;
@@ -102,9 +125,12 @@ class Destinations {
 
   #openFile(path: string, option: string): (text: string) => void {
     try {
-      const file = this.#host.openAppend(path);
-      this.#files.push(file);
-      return (text) => this.#writeFile(path, file, text);
+      // The application may go to another directory; a name stays what it was.
+      const absolute = path.startsWith("/")
+        ? path
+        : `${this.#host.cwd()}/${path}`;
+      this.#files.set(absolute, this.#host.openAppend(path));
+      return (text) => this.#writeFile(absolute, text);
     } catch (error) {
       throw new CommandError(
         1,
