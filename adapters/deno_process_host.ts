@@ -107,6 +107,7 @@ export const denoProcessHost: Host = {
   openAppend,
   status,
   remove,
+  readText: (path) => Deno.readTextFileSync(path),
   importModule,
   answers,
   portHolder: (port) =>
@@ -229,10 +230,16 @@ function onUncaught(
 
 // ---- Modules ----
 
-async function importModule(path: string): Promise<ImportOutcome> {
+async function importModule(
+  path: string,
+  reading = 0,
+): Promise<ImportOutcome> {
   const href = await fileUrl(path);
   try {
-    return { exports: await import(href) as ModuleExports };
+    const specifier = reading === 0
+      ? href
+      : (await import("./fresh_import.ts")).freshSpecifier(href, reading);
+    return { exports: await import(specifier) as ModuleExports };
   } catch (error) {
     const { explainImport } = await import("./import_failure.ts");
     return { failure: await explainImport(error, href) };

@@ -37,6 +37,10 @@ export const processHost: Host = {
   runtime: detectRuntime(),
   args: process.argv.slice(2),
   env: process.env,
+  setEnv(name, value) {
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
+  },
   pid: process.pid,
   cwd: () => process.cwd(),
   isTerminal: (output) => isatty(descriptors[output]),
@@ -47,6 +51,7 @@ export const processHost: Host = {
   openAppend,
   status,
   remove,
+  readText: (path) => readFileSync(path, "utf8"),
   importModule,
   answers,
   portHolder: (port) =>
@@ -170,10 +175,16 @@ async function answers(path: string): Promise<boolean> {
 
 // ---- Modules ----
 
-async function importModule(path: string): Promise<ImportOutcome> {
+async function importModule(
+  path: string,
+  reading = 0,
+): Promise<ImportOutcome> {
   const { href } = pathToFileURL(path);
   try {
-    return { exports: await import(href) as ModuleExports };
+    const specifier = reading === 0
+      ? href
+      : (await import("./fresh_import.ts")).freshSpecifier(href, reading);
+    return { exports: await import(specifier) as ModuleExports };
   } catch (error) {
     const { explainImport } = await import("./import_failure.ts");
     return { failure: await explainImport(error, href) };

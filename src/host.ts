@@ -65,6 +65,9 @@ export interface Host {
   readonly args: readonly string[];
   /** The environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Sets a variable of the environment, or removes it: here, for whoever else
+   * reads it, and for processes that are started. */
+  setEnv(name: string, value: string | undefined): void;
   /** Our process. */
   readonly pid: number;
   /** The working directory. */
@@ -81,8 +84,12 @@ export interface Host {
   status(path: string): PathStatus | undefined;
   /** Removes a file or a socket; does nothing when there is none. */
   remove(path: string): void;
-  /** Imports the module at a path. Never rejects. */
-  importModule(path: string): Promise<ImportOutcome>;
+  /** The text of a small file. Throws the runtime's error with its `code`. */
+  readText(path: string): string;
+  /** Imports the module at a path. Never rejects. A module is remembered, as
+   * runtimes do; where `reading` is given and not 0, it is read anew, once for
+   * each number. */
+  importModule(path: string, reading?: number): Promise<ImportOutcome>;
   /** Whether somebody listens on the Unix-domain socket at a path. */
   answers(path: string): Promise<boolean>;
   /** Who listens on a TCP port; undefined when nobody does, or when the system
