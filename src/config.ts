@@ -1,7 +1,11 @@
 /**
- * Flags and environment, read into one `Config`. The command line goes before
- * `HEADGATE_*`, which goes before `PORT`, which goes before the defaults.
+ * Flags, environment and configuration file, read into one `Config`. The
+ * command line goes before `HEADGATE_*`, which goes before `PORT` and
+ * `WEB_CONCURRENCY`, which go before the file, which goes before the defaults.
  * Every refusal says what is wrong, where it was written and how to fix it.
+ *
+ * Length: where a value comes from and how it is read are one story, and a
+ * start loads no more modules than it must.
  *
  * @module
  */
@@ -9,8 +13,16 @@ import { accessFormatNames, compileAccessFormat } from "./access_log.ts";
 import { parseBind } from "./bind.ts";
 import { CommandError } from "./command_error.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
+import type { ConfigFile } from "./config_file.ts";
+import type { Host } from "./host.ts";
 import { type LogLevel, logLevels } from "./log.ts";
-import { nearest, optionTable, variableName } from "./options.ts";
+import {
+  keyName,
+  mostWorkers,
+  nearest,
+  optionTable,
+  variableName,
+} from "./options.ts";
 
 /** The kinds of application that can be asked for. */
 export const applicationTypes = ["auto", "wsgi"] as const;
@@ -18,14 +30,39 @@ export const applicationTypes = ["auto", "wsgi"] as const;
 /** One of `applicationTypes`. */
 export type ApplicationType = typeof applicationTypes[number];
 
-/** What the program is to do, complete and checked. */
+/** What the program is to do, complete and checked: plain data. Where the
+ * command line says 0 or "unlimited" for no bound at all, this has `Infinity`. */
 export interface Config {
   /** FILE or FILE:NAME; undefined for the welcome application. */
   readonly app: string | undefined;
   /** What kind of application it is. */
   readonly type: ApplicationType;
+  /** Where to go first; undefined to stay. */
+  readonly chdir: string | undefined;
+  /** What the application's environment has besides ours. */
+  readonly env: Readonly<Record<string, string>>;
   /** Where to listen, each readable by `parseBind()`. */
   readonly bind: readonly string[];
+  /** Length of the kernel's accept queue. */
+  readonly backlog: number;
+  /** How many processes serve; "auto" is one for each core. */
+  readonly workers: number | "auto";
+  /** Where the arbiter's pid is written; undefined where nothing asks for it. */
+  readonly pidfile: string | undefined;
+  /** After how many requests a worker is replaced. */
+  readonly maxRequests: number;
+  /** How many more at most, chosen at random for each worker. */
+  readonly maxRequestsJitter: number;
+  /** Beyond how many bytes of resident memory a worker is replaced. */
+  readonly maxRssBytes: number;
+  /** Whom the workers run as, by name or number; undefined for whoever we are. */
+  readonly user: string | undefined;
+  /** Their group, by name or number. */
+  readonly group: string | undefined;
+  /** The mask of file permissions; undefined to leave it as it is. */
+  readonly umask: number | undefined;
+  /** What `ps` calls the processes. */
+  readonly name: string | undefined;
   /** The lowest level that is logged. */
   readonly logLevel: LogLevel;
   /** A path, or "-" for standard output. */
@@ -34,6 +71,10 @@ export interface Config {
   readonly accessLog: string;
   /** A format that `compileAccessFormat()` takes. */
   readonly accessLogFormat: string;
+  /** How long a worker's event loop may be blocked before it is killed. */
+  readonly timeoutSeconds: number;
+  /** How long a worker may take to load its application. */
+  readonly bootSeconds: number;
   /** How long running requests may take to end. */
   readonly graceSeconds: number;
   /** The gateway's bounds. */
@@ -45,11 +86,109 @@ export type Flags = Readonly<Record<string, string | readonly string[]>>;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** What a configuration file sets, as the command line would write it. */
+export interface FileSettings {
+  /** The file, for messages. */
+  readonly path: string;
+  /** FILE or FILE:NAME; undefined when it names no application. */
+  readonly app: string | undefined;
+  /** By the options' names. */
+  readonly values: Readonly<Record<string, readonly string[]>>;
+}
+
 /** A value, and for messages where it was written and how to write one. */
-interface Setting {
+export interface Setting {
+  /** As it was written. */
   readonly text: string;
+  /** Who wrote it: "command line", a variable, a file, or "default". */
+  readonly origin: string;
+  /** What to call it in a message, as in "--log-level". */
   readonly source: string;
+  /** How it is written right. */
   readonly example: string;
+}
+
+/** What `loadConfig()` is told. */
+export interface ConfigSources {
+  /** The application that the command line names. */
+  readonly app: string | undefined;
+  /** Its options. */
+  readonly flags: Flags;
+  /** The configuration file, where it is known: null for none. Otherwise
+   * `findConfigFile()` looks for it. */
+  readonly file?: string | null | undefined;
+  /** How many times the file was read before by this process, so that it is
+   * read again and not remembered; default 0. */
+  readonly reading?: number | undefined;
+}
+
+/** A configuration, and what was met on the way to it. */
+export interface LoadedConfig {
+  /** What the program is to do. */
+  readonly config: Config;
+  /** The configuration file with its hooks; undefined when there is none. */
+  readonly file: ConfigFile | undefined;
+  /** What is probably not as it was meant: whole sentences without a full
+   * stop, for the log. */
+  readonly warnings: readonly string[];
+}
+
+/** Finds and reads the configuration file, and makes the configuration. Rejects
+ * with `CommandError`. */
+export async function loadConfig(
+  { app, flags, file: known, reading = 0 }: ConfigSources,
+  host: Host,
+): Promise<LoadedConfig> {
+  const { env } = host;
+  const path = known === undefined ? findConfigFile(flags, host) : known;
+  const file = path === undefined || path === null
+    ? undefined
+    : await (await import("./config_file.ts"))
+      .readConfigFile(path, reading, host);
+  const config = readConfig(app, flags, env, file);
+  return { config, file, warnings: warningsFor(env) };
+}
+
+/** The names of a configuration file that is not asked for by name. */
+const fileNames = ["ts", "mts", "js", "mjs", "json"]
+  .map((extension) => `headgate.config.${extension}`);
+
+/** The path of the configuration file: what --config or HEADGATE_CONFIG names,
+ * else a `headgate.config.*` in the working directory; undefined when there is
+ * none. Throws `CommandError` when there are two. */
+export function findConfigFile(flags: Flags, host: Host): string | undefined {
+  const asked = new Settings(flags, host.env).one("config").text;
+  if (asked !== "") return asked;
+  const found = fileNames.filter((name) => host.status(name)?.kind === "file");
+  if (found.length < 2) return found[0];
+  throw new CommandError(
+    2,
+    `More than one configuration file in ${host.cwd()}: ${found.join(", ")}`,
+    `Keep one of them, or choose with --config ${found[0]}.`,
+  );
+}
+
+const ourPrefix = "HEADGATE_";
+
+/** Set by this program for its own processes. */
+const internalVariables = ["HEADGATE_PROCESS"];
+
+/** Names that nobody reads and that look like a mistyped one. Others may be
+ * somebody else's: a service of that name has its own under Kubernetes. */
+function warningsFor(env: Environment): string[] {
+  const known = optionTable.filter((option) => option.variable !== false)
+    .map(({ name }) => variableName(name));
+  return Object.keys(env).flatMap((name) => {
+    if (!name.startsWith(ourPrefix) || known.includes(name)) return [];
+    if (internalVariables.includes(name)) return [];
+    const meant = nearest(
+      name.slice(ourPrefix.length),
+      known.map((one) => one.slice(ourPrefix.length)),
+    );
+    return meant === undefined
+      ? []
+      : [`Nothing reads ${name}; did you mean ${ourPrefix}${meant}?`];
+  });
 }
 
 /** Makes the configuration. Throws `CommandError`. */
@@ -57,16 +196,37 @@ export function readConfig(
   app: string | undefined,
   flags: Flags,
   env: Environment,
+  file?: FileSettings,
 ): Config {
-  const settings = new Settings(flags, env);
+  const settings = new Settings(flags, env, file);
   return {
-    app,
+    app: app ?? file?.app,
     type: readChoice(settings.one("type"), applicationTypes),
+    chdir: readOptional(settings.one("chdir")),
+    env: readVariables(settings.all("env")),
     bind: settings.all("bind").map(readBind),
+    backlog: readCount(settings.one("backlog")),
+    workers: readWorkers(settings.one("workers")),
+    pidfile: readOptional(settings.one("pidfile")),
+    maxRequests: readCount(settings.one("max-requests"), { zero: true }) ||
+      Infinity,
+    maxRequestsJitter: readCount(settings.one("max-requests-jitter"), {
+      zero: true,
+    }),
+    maxRssBytes: readMemory(settings.one("max-rss")),
+    user: readOptional(settings.one("user")),
+    group: readOptional(settings.one("group")),
+    umask: readUmask(settings.one("umask")),
+    name: readOptional(settings.one("name")),
     logLevel: readLogLevel(settings.one("log-level")),
     logFile: settings.one("log-file").text,
     accessLog: settings.one("access-log").text,
     accessLogFormat: readAccessLogFormat(settings.one("access-log-format")),
+    timeoutSeconds: readSeconds(settings.one("timeout"), {
+      zero: true,
+      endless: true,
+    }) || Infinity,
+    bootSeconds: readSeconds(settings.one("boot-timeout"), { endless: true }),
     graceSeconds: readSeconds(settings.one("graceful-timeout"), { zero: true }),
     limits: readLimits(settings),
   };
@@ -89,56 +249,98 @@ function readLimits(settings: Settings): Limits {
   };
 }
 
+/** Variables of other programs' making that set an option too. */
+const foreignVariables: Readonly<
+  Record<string, { variable: string; prefix: string; example: string }>
+> = {
+  bind: { variable: "PORT", prefix: "0.0.0.0:", example: "PORT=8000" },
+  workers: {
+    variable: "WEB_CONCURRENCY",
+    prefix: "",
+    example: "WEB_CONCURRENCY=4",
+  },
+};
+
 /** Where each option's value comes from. */
-class Settings {
+export class Settings {
   readonly #flags: Flags;
   readonly #env: Environment;
+  readonly #file: FileSettings | undefined;
 
-  constructor(flags: Flags, env: Environment) {
+  constructor(flags: Flags, env: Environment, file?: FileSettings) {
     this.#flags = flags;
     this.#env = env;
+    this.#file = file;
   }
 
+  /** The value of an option; its text is "" when nothing gives one. */
   one(name: string): Setting {
     const settings = this.all(name);
     // The last one wins, as it does in every shell's habit.
-    return settings[settings.length - 1] ?? flagSetting(name, "");
+    return settings[settings.length - 1] ?? flagSetting(name, "", "default");
   }
 
+  /** The values of an option that may be repeated. Those of --env add up, the
+   * command line's last; of the others one place has its way. */
   all(name: string): Setting[] {
-    return this.#fromFlags(name) ?? this.#fromEnvironment(name) ??
-      this.#fromPort(name) ?? this.#fromDefault(name);
+    const flags = this.#fromFlags(name);
+    if (name === "env") return [...this.#fromFile(name) ?? [], ...flags ?? []];
+    return flags ?? this.#fromEnvironment(name) ??
+      this.#fromForeignVariable(name) ?? this.#fromFile(name) ??
+      this.#fromDefault(name);
   }
 
   #fromFlags(name: string): Setting[] | undefined {
     const given = this.#flags[name];
     const texts = typeof given === "string" ? [given] : given ?? [];
     if (texts.length === 0) return undefined;
-    return texts.map((text) => checkGiven(flagSetting(name, text)));
+    return texts.map((text) =>
+      checkGiven(flagSetting(name, text, "command line"))
+    );
   }
 
   #fromEnvironment(name: string): Setting[] | undefined {
+    const option = findOption(name);
     const source = variableName(name);
     const text = this.#env[source];
-    if (text === undefined || text === "") return undefined;
-    const repeatable = findOption(name)?.repeatable === true;
-    const texts = repeatable ? text.trim().split(/\s+/) : [text];
+    if (option?.variable === false || !text) return undefined;
+    const texts = option?.repeatable ? text.trim().split(/\s+/) : [text];
     const example = `${source}=${exampleValue(name)}`;
-    return texts.map((text) => ({ text, source, example }));
+    return texts.map((text) => ({ text, origin: source, source, example }));
   }
 
-  #fromPort(name: string): Setting[] | undefined {
-    const port = this.#env["PORT"];
-    if (name !== "bind" || port === undefined || port === "") return undefined;
+  #fromForeignVariable(name: string): Setting[] | undefined {
+    const foreign = foreignVariables[name];
+    const text = foreign && this.#env[foreign.variable];
+    if (!foreign || !text) return undefined;
     return [{
-      text: `0.0.0.0:${port}`,
-      source: "PORT in the environment",
-      example: "PORT=8000",
+      text: foreign.prefix + text,
+      origin: foreign.variable,
+      source: `${foreign.variable} in the environment`,
+      example: foreign.example,
     }];
   }
 
+  #fromFile(name: string): Setting[] | undefined {
+    const texts = this.#file?.values[name];
+    if (this.#file === undefined || texts === undefined) return undefined;
+    const { path } = this.#file;
+    const key = keyName(name);
+    const value = exampleValue(name);
+    const literal = /^\d+$/.test(value) ? value : JSON.stringify(value);
+    return texts.map((text) =>
+      checkGiven({
+        text,
+        origin: path,
+        source: `${path}: ${key}`,
+        example: `${key}: ${literal}`,
+      })
+    );
+  }
+
   #fromDefault(name: string): Setting[] {
-    return [flagSetting(name, findOption(name)?.fallback ?? "")];
+    const text = findOption(name)?.fallback;
+    return text === undefined ? [] : [flagSetting(name, text, "default")];
   }
 }
 
@@ -146,14 +348,15 @@ function findOption(name: string): typeof optionTable[number] | undefined {
   return optionTable.find((option) => option.name === name);
 }
 
-function flagSetting(name: string, text: string): Setting {
+function flagSetting(name: string, text: string, origin: string): Setting {
   const source = `--${name}`;
-  return { text, source, example: `${source} ${exampleValue(name)}` };
+  const example = `${source} ${exampleValue(name)}`;
+  return { text, origin, source, example };
 }
 
 function exampleValue(name: string): string {
   const option = findOption(name);
-  return option?.fallback ?? option?.value ?? "VALUE";
+  return option?.example ?? option?.fallback ?? option?.value ?? "VALUE";
 }
 
 function checkGiven(setting: Setting): Setting {
@@ -214,13 +417,59 @@ function readAccessLogFormat({ text, source }: Setting): string {
   }
 }
 
-function readCount({ text, source, example }: Setting): number {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
-  if (value > 0) return value;
+function readOptional({ text }: Setting): string | undefined {
+  return text === "" ? undefined : text;
+}
+
+function readVariables(settings: readonly Setting[]): Record<string, string> {
+  return Object.fromEntries(settings.map(({ text, source, example }) => {
+    const match = /^([^\s=\0]+)=([^\0]*)$/.exec(text);
+    if (match !== null) return [match[1], match[2]];
+    throw new CommandError(
+      2,
+      `${source}: "${text}" is not a variable with its value`,
+      `Write ${example}, with a name before the = sign.`,
+    );
+  }));
+}
+
+function readWorkers(setting: Setting): number | "auto" {
+  if (setting.text.toLowerCase() === "auto") return "auto";
+  const count = readCount(setting, { or: "auto" });
+  if (count <= mostWorkers) return count;
   throw new CommandError(
     2,
-    `${source}: "${text}" is not a whole number above 0`,
+    `${setting.source}: ${count} workers are more than ${mostWorkers}`,
+    "Write auto for one per core.",
+  );
+}
+
+function readUmask({ text, source, example }: Setting): number | undefined {
+  if (text === "") return undefined;
+  if (/^(0o)?[0-7]{1,4}$/.test(text)) {
+    const mask = parseInt(text.replace("0o", ""), 8);
+    if (mask <= 0o777) return mask;
+  }
+  throw new CommandError(
+    2,
+    `${source}: "${text}" is not an octal number up to 777`,
     `Write ${example}, for example.`,
+  );
+}
+
+function readCount(
+  { text, source, example }: Setting,
+  allowed: { readonly zero?: true; readonly or?: string } = {},
+): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
+  if (value > 0 || (allowed.zero && value === 0)) return value;
+  const either = allowed.or === undefined ? "" : `, or ${allowed.or}`;
+  throw new CommandError(
+    2,
+    `${source}: "${text}" is not a whole number${
+      allowed.zero ? "" : " above 0"
+    }`,
+    `Write ${example}, for example${either}.`,
   );
 }
 
@@ -240,6 +489,19 @@ function readSize({ text, source }: Setting): number {
     2,
     `${source}: "${text}" is not a size`,
     "Write bytes (65536), or 64K, 10M, 1G, or unlimited.",
+  );
+}
+
+/** Less than this no worker does with: a unit was forgotten. */
+const leastMemory = 1024 ** 2;
+
+function readMemory(setting: Setting): number {
+  const size = readSize(setting) || Infinity;
+  if (size >= leastMemory) return size;
+  throw new CommandError(
+    2,
+    `${setting.source}: ${setting.text} is less memory than a worker needs`,
+    `Write megabytes as in 300M, or unlimited.`,
   );
 }
 

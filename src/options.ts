@@ -1,20 +1,76 @@
 /**
- * The options of the command line: one table, from which the parser, the help
- * page and the suggestions for mistyped names are made.
+ * The options and the command words: tables, from which the parser, the help
+ * page and the suggestions for mistyped names are made. Length: most of it is
+ * the table itself, which is read as a table.
  *
  * @module
  */
+import { CommandError } from "./command_error.ts";
 import { defaultLimits } from "./limits.ts";
 
 /** The groups of the help page, in their order. */
 export const optionGroups = [
   "Application",
+  "Configuration",
   "Listening",
+  "Processes",
   "Logging",
   "Timeouts, in seconds",
   "Limits",
   "Other",
 ] as const;
+
+/** The words that stand before everything else: what is to be done with the
+ * server that a pidfile names. */
+export const commandNames = [
+  "start",
+  "stop",
+  "restart",
+  "reload",
+  "status",
+  "scale",
+  "reopen",
+] as const;
+
+/** One of `commandNames`. */
+export type CommandName = typeof commandNames[number];
+
+/** A command word, or "serve" where there is none. */
+export type Task = CommandName | "serve";
+
+/** One command word. */
+export interface CommandEntry {
+  /** The word. */
+  readonly name: CommandName;
+  /** What follows it, for the help page; undefined when nothing does. */
+  readonly value?: string;
+  /** What it does, in a few words. */
+  readonly summary: string;
+}
+
+/** Every command word, in the order of the help page. */
+export const commandTable: readonly CommandEntry[] = [
+  {
+    name: "start",
+    value: "[APP]",
+    summary: "Serve in the background; ends when the workers are ready",
+  },
+  {
+    name: "stop",
+    summary: "Let running requests end; ends when every process has gone",
+  },
+  {
+    name: "restart",
+    summary: "Put new processes in the place of all, on the same sockets",
+  },
+  {
+    name: "reload",
+    summary: "Read configuration and application again, losing no request",
+  },
+  { name: "status", summary: "Show the workers" },
+  { name: "scale", value: "N", summary: "Have N workers from now on" },
+  { name: "reopen", summary: "Open the log files again, after rotation" },
+];
 
 /** One option. */
 export interface OptionEntry {
@@ -30,11 +86,22 @@ export interface OptionEntry {
   readonly summary: string;
   /** Its default as a user would write it; undefined when it has none. */
   readonly fallback?: string;
+  /** A value for messages, where neither `fallback` nor `value` is one. */
+  readonly example?: string;
   /** Whether it may be given several times. */
   readonly repeatable?: true;
   /** Whether the environment variable `HEADGATE_NAME` sets it too. */
   readonly variable?: false;
+  /** Whether the configuration file may set it. */
+  readonly file?: false;
+  /** Whether the configuration file may give it as a number. */
+  readonly numeric?: true;
+  /** Who takes it; undefined for whoever serves: "serve" and "start". */
+  readonly tasks?: readonly Task[];
 }
+
+const servers: readonly Task[] = ["serve", "start"];
+const everybody: readonly Task[] = ["serve", ...commandNames];
 
 /** Every option, in the order of the help page. */
 export const optionTable: readonly OptionEntry[] = [
@@ -46,14 +113,132 @@ export const optionTable: readonly OptionEntry[] = [
     fallback: "auto",
   },
   {
+    name: "chdir",
+    value: "DIR",
+    group: "Application",
+    summary: "Go there first; other paths are relative to it",
+    tasks: everybody,
+  },
+  {
+    name: "env",
+    value: "KEY=VALUE",
+    group: "Application",
+    summary: "Set a variable of the application's environment; may be repeated",
+    repeatable: true,
+    variable: false,
+  },
+  {
+    name: "config",
+    short: "c",
+    value: "FILE",
+    group: "Configuration",
+    summary:
+      "The configuration file, .ts .mts .js .mjs or .json; else headgate.config.* in the working directory, if any",
+    file: false,
+    tasks: everybody,
+  },
+  {
+    name: "check-config",
+    group: "Configuration",
+    summary:
+      "Load configuration and application, tell whether they are right, exit",
+    variable: false,
+    file: false,
+  },
+  {
+    name: "print-config",
+    group: "Configuration",
+    summary: "Show every setting and where it comes from, exit",
+    variable: false,
+    file: false,
+  },
+  {
     name: "bind",
     short: "b",
     value: "ADDRESS",
     group: "Listening",
-    summary: "HOST:PORT, PORT, :PORT (every interface), [::]:PORT (IPv6 too) " +
-      "or unix:PATH; may be repeated",
+    summary: "HOST:PORT, PORT, :PORT (every interface), [::]:PORT (IPv6 " +
+      "too), unix:PATH or fd://N (inherited); may be repeated",
     fallback: "127.0.0.1:8000",
     repeatable: true,
+    numeric: true,
+  },
+  {
+    name: "backlog",
+    value: "N",
+    group: "Listening",
+    summary: "Connections that the kernel keeps waiting",
+    fallback: "2048",
+    numeric: true,
+  },
+  {
+    name: "workers",
+    short: "w",
+    value: "N",
+    group: "Processes",
+    summary: "Processes that serve; auto is one per core",
+    fallback: "1",
+    numeric: true,
+  },
+  {
+    name: "pidfile",
+    short: "p",
+    value: "FILE",
+    group: "Processes",
+    summary:
+      "Names the server to the commands; headgate.pid for them if not given",
+    tasks: everybody,
+  },
+  {
+    name: "max-requests",
+    value: "N",
+    group: "Processes",
+    summary: "Replace a worker after so many; 0 never does",
+    fallback: "0",
+    numeric: true,
+  },
+  {
+    name: "max-requests-jitter",
+    value: "N",
+    group: "Processes",
+    summary: "Up to so many more, at random",
+    fallback: "0",
+    numeric: true,
+  },
+  {
+    name: "max-rss",
+    value: "SIZE",
+    group: "Processes",
+    summary: "Replace a worker that takes more memory, as in 300M",
+    fallback: "unlimited",
+    numeric: true,
+  },
+  {
+    name: "user",
+    value: "USER",
+    group: "Processes",
+    summary: "Whom the workers run as, by name or number",
+    numeric: true,
+  },
+  {
+    name: "group",
+    value: "GROUP",
+    group: "Processes",
+    summary: "Their group, by name or number",
+    numeric: true,
+  },
+  {
+    name: "umask",
+    value: "MASK",
+    group: "Processes",
+    summary: "Permissions that new files lack, octal, as in 027",
+    example: "027",
+  },
+  {
+    name: "name",
+    value: "NAME",
+    group: "Processes",
+    summary: "What ps calls the processes, where the runtime can",
   },
   {
     name: "log-level",
@@ -86,11 +271,28 @@ export const optionTable: readonly OptionEntry[] = [
     fallback: "combined",
   },
   {
+    name: "timeout",
+    value: "N",
+    group: "Timeouts, in seconds",
+    summary: "For a worker's event loop to turn, or it is killed; 0 never does",
+    fallback: "30",
+    numeric: true,
+  },
+  {
+    name: "boot-timeout",
+    value: "N",
+    group: "Timeouts, in seconds",
+    summary: "For a worker to load its application, or unlimited",
+    fallback: "60",
+    numeric: true,
+  },
+  {
     name: "graceful-timeout",
     value: "N",
     group: "Timeouts, in seconds",
-    summary: "For running requests to end after SIGTERM or Ctrl+C",
+    summary: "For running requests to end before a worker leaves",
     fallback: "30",
+    numeric: true,
   },
   {
     name: "head-timeout",
@@ -98,6 +300,7 @@ export const optionTable: readonly OptionEntry[] = [
     group: "Timeouts, in seconds",
     summary: "For a whole request head to arrive",
     fallback: String(defaultLimits.headSeconds),
+    numeric: true,
   },
   {
     name: "body-timeout",
@@ -105,6 +308,7 @@ export const optionTable: readonly OptionEntry[] = [
     group: "Timeouts, in seconds",
     summary: "For more of the request content to arrive, or unlimited",
     fallback: String(defaultLimits.bodySeconds),
+    numeric: true,
   },
   {
     name: "keep-alive",
@@ -112,6 +316,7 @@ export const optionTable: readonly OptionEntry[] = [
     group: "Timeouts, in seconds",
     summary: "For the next request of a connection, or unlimited",
     fallback: String(defaultLimits.idleSeconds),
+    numeric: true,
   },
   {
     name: "limit-request-line",
@@ -119,6 +324,7 @@ export const optionTable: readonly OptionEntry[] = [
     group: "Limits",
     summary: "Bytes of the request line",
     fallback: String(defaultLimits.requestLine),
+    numeric: true,
   },
   {
     name: "limit-request-field-size",
@@ -126,6 +332,7 @@ export const optionTable: readonly OptionEntry[] = [
     group: "Limits",
     summary: "Bytes of one header field line",
     fallback: String(defaultLimits.fieldLine),
+    numeric: true,
   },
   {
     name: "limit-request-fields",
@@ -133,6 +340,7 @@ export const optionTable: readonly OptionEntry[] = [
     group: "Limits",
     summary: "Number of header field lines",
     fallback: String(defaultLimits.fieldCount),
+    numeric: true,
   },
   {
     name: "limit-request-body",
@@ -141,6 +349,23 @@ export const optionTable: readonly OptionEntry[] = [
     summary: "Bytes of the request content, as in 65536, 64K, 10M, 1G " +
       "or unlimited",
     fallback: "unlimited",
+    numeric: true,
+  },
+  {
+    name: "json",
+    group: "Other",
+    summary: "For status: as JSON",
+    variable: false,
+    file: false,
+    tasks: ["status"],
+  },
+  {
+    name: "quick",
+    group: "Other",
+    summary: "For stop: cut what runs",
+    variable: false,
+    file: false,
+    tasks: ["stop"],
   },
   {
     name: "help",
@@ -148,6 +373,8 @@ export const optionTable: readonly OptionEntry[] = [
     group: "Other",
     summary: "Show this page",
     variable: false,
+    file: false,
+    tasks: everybody,
   },
   {
     name: "version",
@@ -155,6 +382,8 @@ export const optionTable: readonly OptionEntry[] = [
     group: "Other",
     summary: "Show the version",
     variable: false,
+    file: false,
+    tasks: everybody,
   },
 ];
 
@@ -163,23 +392,119 @@ export function variableName(name: string): string {
   return `HEADGATE_${name.toUpperCase().replaceAll("-", "_")}`;
 }
 
+/** How the configuration file spells an option: "logLevel". */
+export function keyName(name: string): string {
+  return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** More workers than this are taken for a slip of the pen. */
+export const mostWorkers = 1000;
+
+/** What the words of the command line ask for. */
+export interface CommandLine {
+  /** What is to be done. */
+  readonly task: Task;
+  /** FILE or FILE:NAME, for those who serve. */
+  readonly app: string | undefined;
+  /** How many workers there shall be, for "scale". */
+  readonly count: number | undefined;
+}
+
+/** Reads the words that are no options; `given` names the options that were
+ * written beside them. Throws `CommandError` where they do not go together. */
+export function readCommandLine(
+  words: readonly string[],
+  given: readonly string[],
+): CommandLine {
+  const [first = "", ...rest] = words;
+  const command = commandNames.find((name) => name === first);
+  const task = command ?? "serve";
+  for (const name of given) checkBelongs(name, task);
+  if (command === "scale") {
+    return { task, app: undefined, count: readScale(rest) };
+  }
+  if (command !== undefined && command !== "start") {
+    if (rest[0] === undefined) {
+      return { task, app: undefined, count: undefined };
+    }
+    throw new CommandError(
+      2,
+      `headgate ${command} takes no application, and "${rest[0]}" is one`,
+      "The server is named by --pidfile FILE.",
+    );
+  }
+  const [app, second] = command === undefined ? words : rest;
+  if (command === undefined) refuseMistypedCommand(first);
+  if (second === undefined) return { task, app, count: undefined };
+  throw new CommandError(
+    2,
+    `One application is served at a time; "${second}" is a second one`,
+    "Quote arguments that hold spaces; see headgate --help.",
+  );
+}
+
+function checkBelongs(name: string, task: Task): void {
+  const tasks = optionTable.find((option) => option.name === name)?.tasks ??
+    servers;
+  if (tasks.includes(task)) return;
+  const owners = tasks.map((owner) =>
+    owner === "serve" ? "headgate APP" : `headgate ${owner}`
+  );
+  throw new CommandError(
+    2,
+    task === "serve"
+      ? `--${name} is no option of serving`
+      : `headgate ${task} takes no --${name}`,
+    `It belongs to ${owners.join(" and ")}.`,
+  );
+}
+
+function readScale([text, second]: readonly string[]): number {
+  const count = /^\d{1,9}$/.test(text ?? "") ? Number(text) : 0;
+  if (count > 0 && count <= mostWorkers && second === undefined) return count;
+  throw new CommandError(
+    2,
+    text === undefined
+      ? "headgate scale needs the number of workers"
+      : second === undefined
+      ? `headgate scale: "${text}" is not a number from 1 to ${mostWorkers}`
+      : `headgate scale takes one number, and "${second}" is another word`,
+    "Write headgate scale 4, for example.",
+  );
+}
+
+function refuseMistypedCommand(word: string): void {
+  const meant = /^[a-z]+$/.test(word) ? nearest(word, commandNames) : undefined;
+  if (meant === undefined) return;
+  throw new CommandError(
+    2,
+    `No command ${word}`,
+    `Did you mean headgate ${meant}?`,
+  );
+}
+
 const width = 80;
 const indent = 2;
 const column = 36;
 
-/** The help page: examples first, then the options by group; at most 80
- * columns wide. */
+/** The help page: examples first, then the commands and the options by group;
+ * at most 80 columns wide. */
 export function helpPage(): string {
+  const commands = commandTable.map(({ name, value, summary }) =>
+    describe(value === undefined ? name : `${name} ${value}`, summary)
+  );
   const groups = optionGroups.map((group) => {
     const entries = optionTable.filter((entry) => entry.group === group);
-    return `${group}:\n${entries.map(describe).join("\n")}`;
+    return `${group}:\n${entries.map(describeOption).join("\n")}`;
   });
-  return `${opening}\n${groups.join("\n\n")}\n\n${closing}`;
+  const sections = [`Commands:\n${commands.join("\n")}`, ...groups];
+  return `${opening}\n${sections.join("\n\n")}\n\n${closing}`;
 }
 
 const opening = `Headgate: an HTTP/1.1 gateway and WSGI server.
 
 Usage: headgate [APP] [OPTIONS]
+       headgate COMMAND [OPTIONS]
 
 Examples:
   headgate                              the built-in welcome page, port 8000
@@ -188,29 +513,41 @@ Examples:
   headgate app.ts:app -b :8080          every interface, port 8080
   headgate app.ts:app -b unix:app.sock  behind a proxy on this machine
   headgate app.ts:app --access-log access.log --log-level debug
+  headgate start app.ts:app -w auto     a worker per core, in the background
+  headgate status; headgate stop        the same server, by its pidfile
 
 APP is FILE:NAME, or FILE alone for its default export; the file is
-JavaScript or TypeScript (.js .mjs .cjs .ts .mts .tsx).
+JavaScript or TypeScript (.js .mjs .cjs .ts .mts .tsx). Write ./start for a
+file that is called like a command.
 `;
 
 const closing = `Environment:
+  HEADGATE_BIND and so on   set any option that takes a value, except --env
   PORT                      changes the default address to 0.0.0.0:PORT
-  HEADGATE_BIND and so on   set any option that takes a value; the command line
-                            goes before them
+  WEB_CONCURRENCY           changes the default of --workers
   NO_COLOR, FORCE_COLOR     turn colours off or on
+
+The command line goes before HEADGATE_*, that before PORT and WEB_CONCURRENCY,
+those before the configuration file. There an option is written as one word,
+as in gracefulTimeout: 10, and the application is app.
 
 Signals: SIGINT (Ctrl+C) and SIGTERM let running requests end, then exit; a
 second one exits at once.
 Exit codes: 0 stopped; 1 the application or the address is at fault; 2 the
-command line is; 130, 143 a second signal.
+command line or the configuration is; 3 the workers could not start; 130, 143
+a second signal.
 `;
 
-function describe(entry: OptionEntry): string {
+function describeOption(entry: OptionEntry): string {
   const short = entry.short === undefined ? "    " : `-${entry.short}, `;
   const value = entry.value === undefined ? "" : ` ${entry.value}`;
-  const left = `${" ".repeat(indent)}${short}--${entry.name}${value}`;
   const suffix = entry.fallback === undefined ? "" : ` [${entry.fallback}]`;
-  const lines = wrap(entry.summary + suffix, width - column);
+  return describe(`${short}--${entry.name}${value}`, entry.summary + suffix);
+}
+
+function describe(name: string, text: string): string {
+  const left = " ".repeat(indent) + name;
+  const lines = wrap(text, width - column);
   const first = left.length < column
     ? left.padEnd(column) + lines.shift()
     : left;
