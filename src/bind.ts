@@ -14,10 +14,11 @@ const defaultHostname = "127.0.0.1";
 const pathBytes = 107;
 
 /** Reads `HOST:PORT`, `[::1]:8000`, `:8000` (every interface), `8000`
- * (loopback) or `unix:PATH`. Throws `CommandError` on anything else. */
+ * (loopback), `unix:PATH` or `fd://N` (an inherited socket). Throws
+ * `CommandError` on anything else. */
 export function parseBind(text: string): ListenOptions {
   if (text.startsWith("unix:")) return parseUnix(text);
-  if (text.startsWith("fd://")) throw reservedDescriptor(text);
+  if (text.startsWith("fd://")) return parseDescriptor(text);
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text);
   if (scheme !== null) {
     const rest = text.slice(scheme[0].length).replace(/\/.*$/, "");
@@ -56,11 +57,19 @@ function parseUnix(text: string): ListenOptions {
   return { path };
 }
 
-function reservedDescriptor(text: string): CommandError {
-  return new CommandError(
-    2,
-    `Cannot listen on ${text}: inherited descriptors are not supported yet`,
-    "Use HOST:PORT or unix:PATH.",
+// 0, 1 and 2 are the standard streams.
+const firstInherited = 3;
+
+function parseDescriptor(text: string): ListenOptions {
+  const number = text.slice("fd://".length);
+  const fd = /^\d{1,6}$/.test(number) ? Number(number) : NaN;
+  if (fd >= firstInherited) return { fd };
+  throw wrongBind(
+    text,
+    number === ""
+      ? "the descriptor is missing"
+      : `${number} is not an inherited descriptor`,
+    `Descriptors are numbers from ${firstInherited} on, as in fd://3.`,
   );
 }
 
@@ -132,10 +141,12 @@ function wrongBind(
   return new CommandError(2, `Cannot listen on "${text}": ${reason}`, remedy);
 }
 
-/** The address of a listener for a person: "http://127.0.0.1:8000", or
- * "unix:/run/headgate.sock". */
+/** The address of a listener for a person: "http://127.0.0.1:8000",
+ * "unix:/run/headgate.sock", or "an inherited socket" where the system does not
+ * tell. */
 export function formatAddress(address: Address): string {
   const { host, port } = address;
+  if (host === "" && port === 0) return "an inherited socket";
   if (isPath(host, port)) return `unix:${host}`;
   return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
@@ -149,6 +160,7 @@ function isPath(host: string, port: number): boolean {
 /** What to listen on, spelled so that `parseBind()` reads it again. */
 export function formatBind(options: ListenOptions): string {
   if (options.path !== undefined) return `unix:${options.path}`;
+  if (options.fd !== undefined) return `fd://${options.fd}`;
   const { hostname = defaultHostname, port = 8000 } = options;
   return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }

@@ -16,6 +16,8 @@ const accepted: [string, ReturnType<typeof parseBind>][] = [
   ["unix:app.sock", { path: "app.sock" }],
   ["unix:a,b.sock", { path: "a,b.sock" }],
   [`unix:/${"x".repeat(106)}`, { path: `/${"x".repeat(106)}` }],
+  ["fd://3", { fd: 3 }],
+  ["fd://999999", { fd: 999_999 }],
   ["unix:///run/headgate.sock", { path: "/run/headgate.sock" }],
 ];
 
@@ -36,7 +38,11 @@ const refused: [string, string][] = [
   [`unix:/${"é".repeat(60)}`, "the path has 121 bytes"],
   ["127.0.0.1:1,127.0.0.1:2", "more than one address"],
   ["http://127.0.0.1:8000/", "no scheme"],
-  ["fd://3", "not supported yet"],
+  ["fd://", "the descriptor is missing"],
+  ["fd://2", "2 is not an inherited descriptor"],
+  ["fd://-3", "-3 is not an inherited descriptor"],
+  ["fd://3/", "3/ is not an inherited descriptor"],
+  ["fd://1234567", "1234567 is not an inherited descriptor"],
 ];
 
 for (const [text, options] of accepted) {
@@ -69,6 +75,7 @@ test("formatAddress() gives what a browser or a proxy takes", () => {
   assertEquals(formatAddress({ host: "::1", port: 80 }), "http://[::1]:80");
   assertEquals(formatAddress({ host: "/run/a", port: 0 }), "unix:/run/a");
   assertEquals(formatAddress({ host: "a.sock", port: 0 }), "unix:a.sock");
+  assertEquals(formatAddress({ host: "", port: 0 }), "an inherited socket");
 });
 
 test("formatBind() spells what parseBind() reads", () => {
