@@ -89,10 +89,10 @@ const applicationHookNames: readonly HookName[] = [
   "workerExit",
 ];
 
-/** Hooks that have the process by the arm: what they throw refuses its start. */
+/** Hooks whose process does not start when they throw. */
 const refusing: readonly HookName[] = ["onStarting", "workerStart"];
 
-/** Hooks that stand between a process and its end. */
+/** Hooks that a process would end without, rather than never. */
 const leaving: readonly HookName[] = ["workerExit", "onExit"];
 
 /** One hook, and where it came from. */
@@ -102,54 +102,61 @@ interface Hook {
   readonly title: string;
 }
 
-/** Hooks and the file that gives them. */
-export interface HookSource {
+/** A configuration file and its hooks, as `ConfigFile` has them. */
+export interface ConfigHooks {
   /** The file, for messages. */
   readonly path: string;
-  /** What it gives: the default export of a configuration file, or what the
-   * application's module exports. */
+  /** What it has called. */
+  readonly hooks: Hooks;
+}
+
+/** The application's module. */
+export interface ApplicationExports {
+  /** The file, for messages. */
+  readonly path: string;
+  /** What it exports, hooks among it. */
   readonly exports: ModuleExports;
 }
 
 /** Takes the hooks out of a configuration file and of the application's module.
  * Where both give one, both are called, the configuration file's first. Throws
- * `CommandError` where what has a hook's name is no function. */
+ * `CommandError` where an export has a hook's name and is no function. */
 export function collectHooks(
-  config: HookSource | undefined,
-  application?: HookSource,
+  config: ConfigHooks | undefined,
+  application?: ApplicationExports,
 ): HookSet {
   const hooks = new Map<HookName, Hook[]>();
-  for (
-    const [source, names] of [
-      [config, hookNames],
-      [application, applicationHookNames],
-    ] as const
-  ) {
-    for (const name of source === undefined ? [] : names) {
-      const hook = source && takeHook(source, name);
-      if (hook) hooks.set(name, [...hooks.get(name) ?? [], hook]);
-    }
+  const add = (path: string, name: HookName, value: unknown) => {
+    const hook = toHook(path, name, value);
+    if (hook !== undefined) hooks.set(name, [...hooks.get(name) ?? [], hook]);
+  };
+  if (config !== undefined) {
+    for (const name of hookNames) add(config.path, name, config.hooks[name]);
+  }
+  if (application !== undefined) {
+    const { path, exports } = application;
+    for (const name of applicationHookNames) add(path, name, exports[name]);
   }
   return new HookSet(hooks, misplacedHooks(application));
 }
 
-function takeHook(
-  { path, exports }: HookSource,
+function toHook(
+  path: string,
   name: HookName,
+  value: unknown,
 ): Hook | undefined {
-  const value = exports[name];
   if (value === undefined) return undefined;
   if (typeof value === "function") {
     return { call: value as Hook["call"], title: `${name} of ${path}` };
   }
   throw new CommandError(
-    2,
-    `${path}: ${name} is the name of a hook, and no function`,
+    1,
+    `${path} exports ${name}, which is the name of a hook, and no function`,
     "Make it a function, or give it another name.",
   );
 }
 
-function misplacedHooks(application: HookSource | undefined): string[] {
+function misplacedHooks(application: ApplicationExports | undefined): string[] {
   if (application === undefined) return [];
   const { path, exports } = application;
   return hookNames
@@ -184,8 +191,9 @@ export class HookSet {
     return this.#hooks.has(name);
   }
 
-  /** Calls a hook of the arbiter, and waits for it. Never rejects, except
-   * for `onStarting`, with `CommandError`. */
+  /** Calls a hook of the arbiter, and waits for it; for `onExit` as long as
+   * `patienceSeconds` at most. Never rejects, except for `onStarting`, with
+   * `CommandError`. */
   async server(
     name: "onStarting" | "onReload" | "whenReady" | "onExit",
     info: ServerInfo,
@@ -194,8 +202,9 @@ export class HookSet {
     await this.#run(name, info, patienceSeconds);
   }
 
-  /** Calls a hook of a worker, and waits for it. Never rejects, except for
-   * `workerStart`, with `CommandError`. */
+  /** Calls a hook of a worker, and waits for it; for `workerExit` as long as
+   * `patienceSeconds` at most. Never rejects, except for `workerStart`, with
+   * `CommandError`. */
   async worker(
     name: "workerStart" | "workerReady" | "workerExit",
     info: WorkerInfo,
