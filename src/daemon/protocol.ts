@@ -13,10 +13,6 @@ export interface Slot {
   readonly address: Address;
 }
 
-/** The variable that makes this program an arbiter or a worker: a `Role` as
- * JSON. It is taken out of the environment as soon as it was read. */
-export const roleVariable = "HEADGATE_PROCESS";
-
 /** What a process of ours is started as. */
 export type Role = ArbiterRole | WorkerRole;
 
@@ -141,6 +137,9 @@ export interface Status {
   /** Of all workers since the arbiter started, those that have left included. */
   readonly requests: number;
   readonly workers: readonly WorkerStatus[];
+  /** How long running requests may take to end when it stops; a release that
+   * does not tell leaves it to the asker's own setting. */
+  readonly graceSeconds?: number;
 }
 
 /** One worker. */
@@ -168,7 +167,7 @@ export interface WorkerStatus {
 // Members that are not known are left alone.
 
 /** The most workers that one arbiter looks after. */
-export const maximumWorkers = 512;
+export const maximumWorkers = 1000;
 
 /** The role in `roleVariable`; undefined for what is none. */
 export function readRole(value: unknown): Role | undefined {
@@ -216,7 +215,7 @@ function shape<T extends object>(members: Members<T>): Guard<T> {
     if (typeof value !== "object" || value === null) return false;
     const object = value as Record<string, unknown>;
     return names.every((name) =>
-      Object.hasOwn(object, name) && members[name](object[name])
+      members[name](Object.hasOwn(object, name) ? object[name] : undefined)
     );
   };
 }
@@ -233,6 +232,11 @@ function anyOf<G extends readonly Guard<unknown>[]>(
 ): Guard<Guarded<G[number]>> {
   return (value): value is Guarded<G[number]> =>
     guards.some((guard) => guard(value));
+}
+
+/** A member that may be left out. */
+function optional<T>(guard: Guard<T>): Guard<T> {
+  return (value): value is T => value === undefined || guard(value);
 }
 
 function listOf<T>(item: Guard<T>): Guard<readonly T[]> {
@@ -353,6 +357,7 @@ const isStatus = shape<Status>({
   target: isCount,
   addresses: listOf(isText),
   requests: isCount,
+  graceSeconds: optional(isAmount),
   workers: listOf(shape<WorkerStatus>({
     pid: isPid,
     seat: isOrdinal,

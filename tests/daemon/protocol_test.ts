@@ -225,3 +225,12 @@ test("readStatus() looks at every member of every worker", () => {
   }
   assertEquals(readStatus({ ...status, ok: false }), undefined);
 });
+
+test("readStatus() takes a status that tells no grace time", () => {
+  for (const graceSeconds of [0, 30.5]) {
+    assert(readStatus({ ...status, graceSeconds }) !== undefined);
+  }
+  for (const graceSeconds of [null, -1, "30"]) {
+    assertEquals(readStatus({ ...status, graceSeconds }), undefined);
+  }
+});

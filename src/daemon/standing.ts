@@ -1,0 +1,156 @@
+/**
+ * Whether an arbiter lives.
+ *
+ * A pid in a file proves nothing: the process may be gone, and another may have
+ * its number. The lock does, because the kernel frees it with its holder; and
+ * so does whoever answers on the control socket, which is all there is on a
+ * system without such locks, and which is seen from another network namespace
+ * too. Whoever finds the lock free and hears no answer may replace what is left.
+ *
+ * @module
+ */
+import { CommandError, errorCode } from "../command_error.ts";
+import { escapeForLog } from "../logger.ts";
+import type { DaemonHost } from "./host.ts";
+import type { DaemonPaths } from "./paths.ts";
+import { type Command, readStatus, type Status } from "./protocol.ts";
+
+/** What is known of the arbiter that goes by a pidfile. */
+export type Standing =
+  /** It answers. */
+  | { readonly kind: "answering"; readonly status: Status }
+  /** It lives, and does not answer: it is starting, or blocked, or its control
+   * socket was removed. `pid` is undefined when the pidfile is gone as well. */
+  | { readonly kind: "mute"; readonly pid: number | undefined }
+  /** None lives. `stalePid` is what the last one left in the pidfile. */
+  | { readonly kind: "stopped"; readonly stalePid: number | undefined }
+  /** We may not ask. */
+  | { readonly kind: "forbidden" }
+  /** Something answers, and not as an arbiter does. */
+  | { readonly kind: "stranger" }
+  /** None lives, and what is there is no pidfile. */
+  | { readonly kind: "unreadable"; readonly error: CommandError };
+
+/** How long an arbiter may take to tell its status. */
+const ANSWER_SECONDS = 3;
+
+/** Finds out whether an arbiter lives. */
+export async function inspect(
+  paths: DaemonPaths,
+  daemon: DaemonHost,
+): Promise<Standing> {
+  const answered = await askStatus(paths, daemon);
+  if (answered !== "absent") return standingOf(answered, paths, daemon);
+  const lock = await daemon.lock(paths.lock);
+  if (lock === undefined) return standingOf("absent", paths, daemon);
+  lock.release();
+  const reading = readPid(paths.pidfile, daemon);
+  if (reading !== undefined && "error" in reading) {
+    return { kind: "unreadable", error: reading.error };
+  }
+  return { kind: "stopped", stalePid: reading?.pid };
+}
+
+/** The standing of an arbiter that lives: it has given this answer, or none
+ * while it holds the lock. */
+export function standingOf(
+  answered: Answer,
+  { pidfile }: DaemonPaths,
+  daemon: DaemonHost,
+): Exclude<Standing, { readonly kind: "stopped" }> {
+  if (typeof answered !== "string") return answered;
+  const reading = readPid(pidfile, daemon);
+  // One that is only just starting has not replaced its predecessor's yet.
+  const known = reading !== undefined && "pid" in reading &&
+    daemon.isAlive(reading.pid);
+  return { kind: "mute", pid: known ? reading.pid : undefined };
+}
+
+/** What came of the question to the control socket. */
+export type Answer =
+  | Extract<
+    Standing,
+    { readonly kind: "answering" | "forbidden" | "stranger" }
+  >
+  | "absent"
+  | "silent";
+
+/** Asks an arbiter how it does. */
+export async function askStatus(
+  paths: DaemonPaths,
+  daemon: DaemonHost,
+): Promise<Answer> {
+  const question: Command = { command: "status" };
+  const { control } = paths;
+  const outcome = await daemon.askControl(control, question, ANSWER_SECONDS);
+  if ("failure" in outcome) {
+    return outcome.failure === "forbidden"
+      ? { kind: "forbidden" }
+      : outcome.failure;
+  }
+  const status = readStatus(outcome.answer);
+  return status === undefined
+    ? { kind: "stranger" }
+    : { kind: "answering", status };
+}
+
+// ---- The pidfile ----
+
+/** What a pidfile tells: a pid, or why it is no pidfile. */
+export type PidReading =
+  | { readonly pid: number }
+  | { readonly error: CommandError };
+
+/** Reads a pidfile; undefined when there is none, or an empty one. White space
+ * around the pid is overlooked. */
+export function readPid(
+  path: string,
+  daemon: DaemonHost,
+): PidReading | undefined {
+  let text: string;
+  try {
+    text = daemon.readText(path)?.trim() ?? "";
+  } catch (error) {
+    return { error: explainRead(path, error) };
+  }
+  if (text === "") return undefined;
+  // 0 and negative numbers would carry a signal to whole groups of processes.
+  const pid = /^[1-9]\d{0,9}$/.test(text) ? Number(text) : Infinity;
+  if (pid <= 0x7fff_ffff) return { pid };
+  return { error: noPidfile(path, `it holds "${beginning(text)}"`) };
+}
+
+function beginning(text: string): string {
+  const shown = 30;
+  return escapeForLog(text.slice(0, shown)) + (text.length > shown ? "…" : "");
+}
+
+function explainRead(path: string, error: unknown): CommandError {
+  switch (errorCode(error)) {
+    case "EISDIR":
+      return noPidfile(path, "it is a directory");
+    case "EACCES":
+    case "EPERM":
+      return new CommandError(
+        1,
+        `No permission to read the pidfile ${path}`,
+        "Run this as the user who started it, or with sudo.",
+      );
+    default:
+      return noPidfile(path, "it cannot be read", String(error));
+  }
+}
+
+/** `reason` tells what is there instead. */
+export function noPidfile(
+  path: string,
+  reason: string,
+  detail?: string,
+): CommandError {
+  return new CommandError(
+    1,
+    `${path} is not a pidfile: ${reason}`,
+    "Choose another path with --pidfile, or remove it.",
+    detail,
+  );
+}
