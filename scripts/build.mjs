@@ -1,7 +1,8 @@
 /**
  * Builds `dist/`, what the npm package consists of:
  *
- * - `cli.js`, the program, for Node 20 and later, in one file;
+ * - `cli.js`, the program, for Node 20 and later, Bun and Deno, with the
+ *   chunks that it loads on demand;
  * - `mod.js`, `deno.js`, `bun.js`, `node.js`, the library and its adapters,
  *   with the chunks that they share;
  * - `types/`, the declarations of the library.
@@ -56,7 +57,7 @@ async function buildPackage() {
   await mkdir(made, { recursive: true });
   try {
     await Promise.all([
-      bundleProgram(join(made, "cli.js")),
+      bundleProgram(made),
       bundleLibrary(made),
       emitDeclarations(join(made, "types")),
     ]);
@@ -67,16 +68,25 @@ async function buildPackage() {
   }
 }
 
-async function bundleProgram(outfile) {
+/** Split, so that what is imported on demand stays so: in one file the
+ * adapters of all runtimes would have their `node:` modules loaded at once. */
+async function bundleProgram(outdir) {
   const { metafile } = await build({
     ...bundling,
-    entryPoints: ["src/bin.ts"],
-    outfile,
-    banner: { js: "#!/usr/bin/env node" },
+    entryPoints: { cli: "src/bin.ts" },
+    outdir,
+    splitting: true,
+    chunkNames: "chunk-[hash]",
     metafile: true,
   });
   refuseUnnoticed(metafile);
-  await chmod(outfile, 0o755);
+  await makeExecutable(join(outdir, "cli.js"));
+}
+
+async function makeExecutable(path) {
+  const program = await readFile(path, "utf8");
+  await writeFile(path, `#!/usr/bin/env node\n${program}`);
+  await chmod(path, 0o755);
 }
 
 async function bundleLibrary(outdir) {
