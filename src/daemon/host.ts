@@ -44,11 +44,15 @@ export interface Channel {
   /** Sends in order, and never throws: what is sent to a process that has
    * gone is dropped. */
   send(message: unknown): void;
+  /** Resolves when what was sent has left this process, or cannot any more. To
+   * be awaited before the process exits, which drops the rest. */
+  flushed(): Promise<void>;
   /** Takes what comes; messages that came earlier are kept until then.
    * `onClose` is called once, when the other end has closed or ended, at once
    * if it has already. To be called once. */
   receive(onMessage: (message: unknown) => void, onClose: () => void): void;
-  /** Closes our end; `onClose` of this end is not called for it. Idempotent. */
+  /** Closes our end once what was sent has left; nothing is taken or sent any
+   * more, and `onClose` of this end is not called for it. Idempotent. */
   close(): void;
 }
 
@@ -91,8 +95,9 @@ export interface Identity {
 export interface ChildProcess {
   readonly pid: number;
   readonly channel: Channel;
-  /** Resolves when it has ended and what it wrote has been taken. Never
-   * rejects. */
+  /** Resolves when it has ended, and what it wrote and sent has been taken; no
+   * later than a second after its end, though its own children may hold its
+   * output open. Never rejects. */
   readonly ended: Promise<ProcessEnd>;
   /** Sends a signal, if it still runs. Never throws. */
   kill(signal: DaemonSignal | "SIGKILL"): void;
@@ -145,8 +150,9 @@ export interface DaemonHost {
    * socket, where the system tells. */
   inherited(count: number): HeldSocket[];
   /** Starts this program again, with the same runtime, the same options of the
-   * runtime, and `args`. The channel to it is there at once. Throws what the
-   * system refuses with. */
+   * runtime, and `args`. The channel to it is there at once. Where the system
+   * refuses, it is a process with the pid 0 that has said why on its output, and
+   * ended with 127. Throws when the file of `output` cannot be opened. */
   spawn(args: readonly string[], options: SpawnOptions): ChildProcess;
   /** Calls the handler at each such signal from now on, at the next turn. The
    * returned function ends that. */

@@ -1,0 +1,194 @@
+/**
+ * The processes of the daemon, over the `node:` modules that Deno, Bun and Node
+ * share. Imported only where there is a daemon: a single process needs none of
+ * this.
+ *
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  chownSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
+import process from "node:process";
+import type {
+  Channel,
+  DaemonHost,
+  Identity,
+  Lock,
+} from "../src/daemon/host.ts";
+import { findGroup, findUser } from "./accounts.ts";
+import { IpcChannel, type IpcEnd } from "./channel.ts";
+import { sendSignal, spawnProgram } from "./child_process.ts";
+import { askControl, serveControl } from "./control_socket.ts";
+import { holdsAbstractName } from "./descriptors.ts";
+import {
+  bindSockets,
+  inheritedSockets,
+  reusePortSupported,
+} from "./held_sockets.ts";
+import { listenLocal } from "./local_socket.ts";
+import { systemCode } from "./whole_write.ts";
+
+/** The process that this code runs in, and its neighbours. */
+export const daemonHost: DaemonHost = {
+  cores: availableParallelism(),
+  get parent() {
+    return parentChannel();
+  },
+  reusePort: reusePortSupported,
+  bind: bindSockets,
+  inherited: inheritedSockets,
+  spawn: spawnProgram,
+  onSignal(signal, handler) {
+    const listener = () => handler();
+    process.on(signal, listener);
+    return () => void process.off(signal, listener);
+  },
+  kill: sendSignal,
+  isAlive,
+  residentBytes,
+  lock,
+  serveControl,
+  askControl,
+  readText,
+  writeText,
+  absolute: (path) => resolve(path),
+  chdir: (path) => process.chdir(path),
+  umask: (mask) => void process.umask(mask),
+  chown,
+  findUser,
+  findGroup,
+  setTitle,
+  notify,
+};
+
+let toParent: Channel | undefined;
+
+/** Made when it is first asked for: to listen keeps the process alive. */
+function parentChannel(): Channel | undefined {
+  if (toParent === undefined && process.connected === true) {
+    toParent = new IpcChannel(process as unknown as IpcEnd);
+  }
+  return toParent;
+}
+
+// ---- Other processes ----
+
+function isAlive(pid: number): boolean {
+  const state = procText(pid, "stat")?.replace(/^.*\) /s, "")[0];
+  if (state !== undefined) return state !== "Z" && state !== "X";
+  return sendSignal(pid, 0) || isForeign(pid);
+}
+
+/** It is there, and not ours to signal. */
+function isForeign(pid: number): boolean {
+  try {
+    if (Number.isInteger(pid) && pid > 0) process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return systemCode(error) === "EPERM";
+  }
+}
+
+function residentBytes(pid: number): number | undefined {
+  const kilobytes = /^VmRSS:\s*(\d+) kB$/m.exec(procText(pid, "status") ?? "");
+  return kilobytes === null ? undefined : Number(kilobytes[1]) * 1024;
+}
+
+function procText(pid: number, file: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+/** An abstract Unix address has room for this many bytes. Its length is counted
+ * differently by each runtime, so a little is left. */
+const lockNameBytes = 100;
+
+async function lock(name: string): Promise<Lock | undefined> {
+  if (process.platform !== "linux") return { release() {} };
+  const address = lockAddress(name);
+  if (holdsAbstractName(address)) return undefined;
+  try {
+    const listener = await listenLocal(`\0${address}`, {});
+    return { release: () => listener.close() };
+  } catch (error) {
+    if (systemCode(error) === "EADDRINUSE") return undefined;
+    throw error;
+  }
+}
+
+function lockAddress(name: string): string {
+  const address = `headgate:${name}`;
+  if (new TextEncoder().encode(address).length <= lockNameBytes) return address;
+  return `headgate:${createHash("sha256").update(name).digest("hex")}`;
+}
+
+// ---- Files ----
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(systemCode(error))) return undefined;
+    throw error;
+  }
+}
+
+function writeText(path: string, text: string): void {
+  const beside = `${path}.${process.pid}~`;
+  try {
+    writeFileSync(beside, text, { mode: 0o644 });
+    renameSync(beside, path);
+  } catch (error) {
+    try {
+      unlinkSync(beside);
+    } catch {
+      // It was not made.
+    }
+    throw error;
+  }
+}
+
+function chown(path: string, identity: Identity): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  const { uid = found.uid, gid = found.gid } = identity;
+  chownSync(path, uid, gid);
+}
+
+// ---- The system ----
+
+function setTitle(title: string): void {
+  try {
+    process.title = title;
+  } catch {
+    // A title is a courtesy.
+  }
+}
+
+/** A datagram on a Unix socket is what no runtime can send; systemd has a
+ * command for it. Its unit needs `NotifyAccess=all`, since the command is not
+ * the service's main process. */
+function notify(state: string): void {
+  if (!process.env.NOTIFY_SOCKET) return;
+  try {
+    const child = spawn("systemd-notify", state.split("\n"), {
+      stdio: "ignore",
+    });
+    child.on("error", () => {});
+    child.unref();
+  } catch {
+    // Nobody is told, who would wait until its own time is over.
+  }
+}
