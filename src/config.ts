@@ -14,9 +14,11 @@ import { parseBind } from "./bind.ts";
 import { CommandError } from "./command_error.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import type { ConfigFile } from "./config_file.ts";
+import type { ApplicationExports, HookSet } from "./hooks.ts";
 import type { Host } from "./host.ts";
 import { type LogLevel, logLevels } from "./log.ts";
 import {
+  hookNames,
   keyName,
   mostWorkers,
   nearest,
@@ -189,6 +191,21 @@ function warningsFor(env: Environment): string[] {
       ? []
       : [`Nothing reads ${name}; did you mean ${ourPrefix}${meant}?`];
   });
+}
+
+/** The hooks of a configuration file and of the application's module; undefined
+ * where there are none. Rejects with `CommandError` as `collectHooks()` throws. */
+export async function loadHooks(
+  file: ConfigFile | undefined,
+  application?: ApplicationExports,
+): Promise<HookSet | undefined> {
+  const givers = [file?.hooks ?? {}, application?.exports ?? {}];
+  const given = hookNames.some((name) =>
+    givers.some((giver) => Object.hasOwn(giver, name))
+  );
+  if (!given) return undefined;
+  const { collectHooks } = await import("./hooks.ts");
+  return collectHooks(file, application);
 }
 
 /** Makes the configuration. Throws `CommandError`. */

@@ -6,9 +6,16 @@
  */
 import { CommandError } from "./command_error.ts";
 import type { FileSettings } from "./config.ts";
-import { type HookName, hookNames, type Hooks } from "./hooks.ts";
+import type { Hooks } from "./hooks.ts";
 import type { Host, ImportFailure } from "./host.ts";
-import { keyName, nearest, type OptionEntry, optionTable } from "./options.ts";
+import {
+  type HookName,
+  hookNames,
+  keyName,
+  nearest,
+  type OptionEntry,
+  optionTable,
+} from "./options.ts";
 
 /** What a configuration file may say: every key is an option of the command
  * line, and what that does is said by `headgate --help`. */

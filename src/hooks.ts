@@ -10,6 +10,7 @@ import { CommandError } from "./command_error.ts";
 import type { AccessRecord, Handler, RequestHead } from "./exchange.ts";
 import type { ModuleExports } from "./host.ts";
 import { type Logger, traceOf } from "./logger.ts";
+import { type HookName, hookNames } from "./options.ts";
 import type { MaybePromise } from "./stream.ts";
 
 /** The process that looks after the workers, for its hooks. Without workers it
@@ -64,22 +65,6 @@ export interface Hooks {
   /** Called by the arbiter when every worker has gone, before it ends. */
   readonly onExit?: (server: ServerInfo) => MaybePromise<void>;
 }
-
-/** The name of a hook. */
-export type HookName = keyof Hooks;
-
-/** Every hook, in the order in which they are called. */
-export const hookNames: readonly HookName[] = [
-  "onStarting",
-  "onReload",
-  "whenReady",
-  "workerStart",
-  "workerReady",
-  "preRequest",
-  "postRequest",
-  "workerExit",
-  "onExit",
-];
 
 /** Those that the application's module may export. */
 const applicationHookNames: readonly HookName[] = [

@@ -1,6 +1,6 @@
 /**
- * The options and the command words: tables, from which the parser, the help
- * page and the suggestions for mistyped names are made. Length: most of it is
+ * The options, the command words and the names of hooks: tables, from which the
+ * parser, the help page and the suggestions for mistyped names are made. Length: most of it is
  * the table itself, which is read as a table.
  *
  * @module
@@ -386,6 +386,23 @@ export const optionTable: readonly OptionEntry[] = [
     tasks: everybody,
   },
 ];
+
+/** The functions that a configuration file may give, in the order in which they
+ * are called; `Hooks` tells what each is. */
+export const hookNames = [
+  "onStarting",
+  "onReload",
+  "whenReady",
+  "workerStart",
+  "workerReady",
+  "preRequest",
+  "postRequest",
+  "workerExit",
+  "onExit",
+] as const;
+
+/** One of `hookNames`. */
+export type HookName = typeof hookNames[number];
 
 /** The environment variable that sets an option: "HEADGATE_LOG_LEVEL". */
 export function variableName(name: string): string {

@@ -1,20 +1,22 @@
 import {
-  assert,
   assertEquals,
+  assertRejects,
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { CommandError } from "../src/command_error.ts";
-import { readConfig } from "../src/config.ts";
-import { defaultLimits } from "../src/limits.ts";
 import {
-  helpPage,
-  nearest,
-  optionTable,
-  variableName,
-} from "../src/options.ts";
+  type FileSettings,
+  findConfigFile,
+  loadConfig,
+  loadHooks,
+  readConfig,
+} from "../src/config.ts";
+import { defaultLimits } from "../src/limits.ts";
+import type { Host } from "../src/host.ts";
+import { variableName } from "../src/options.ts";
 import { version } from "../src/version.ts";
 
 function refusal(
@@ -27,6 +29,10 @@ function refusal(
   );
   assertEquals(error.exitCode, 2);
   return error;
+}
+
+function fileWith(values: FileSettings["values"]): FileSettings {
+  return { path: "headgate.config.ts", app: "file.ts:app", values };
 }
 
 test("the defaults", () => {
@@ -135,7 +141,50 @@ test("the command line goes before HEADGATE_*, that before PORT", () => {
   assertEquals(bind({}, { PORT: "" }), ["127.0.0.1:8000"]);
 });
 
-test("HEADGATE_* sets any option that takes a value", () => {
+test("HEADGATE_WORKERS goes before WEB_CONCURRENCY, that before the file", () => {
+  const file = fileWith({ workers: ["5"], bind: [":5"] });
+  const workers = (env: Record<string, string>) =>
+    readConfig(undefined, {}, env, file).workers;
+  const env = { WEB_CONCURRENCY: "3", HEADGATE_WORKERS: "2" };
+  assertEquals(readConfig(undefined, { workers: "1" }, env, file).workers, 1);
+  assertEquals(workers(env), 2);
+  assertEquals(workers({ WEB_CONCURRENCY: "3" }), 3);
+  assertEquals(workers({ WEB_CONCURRENCY: "" }), 5);
+  assertEquals(readConfig(undefined, {}, { PORT: "1" }, file).bind, [
+    "0.0.0.0:1",
+  ]);
+  assertEquals(readConfig(undefined, {}, {}, file).bind, [":5"]);
+});
+
+test("the application of the command line goes before the file's", () => {
+  const file = fileWith({});
+  assertEquals(readConfig("a.ts", {}, {}, file).app, "a.ts");
+  assertEquals(readConfig(undefined, {}, {}, file).app, "file.ts:app");
+});
+
+test("--env adds to the variables of the file, and HEADGATE_ENV is none", () => {
+  const file = fileWith({ env: ["A=file", "B=file"] });
+  const env = { HEADGATE_ENV: "A=environment" };
+  assertEquals(readConfig(undefined, { env: ["A=flag"] }, env, file).env, {
+    A: "flag",
+    B: "file",
+  });
+});
+
+test("what may be without bound says so in one way", () => {
+  const config = readConfig(undefined, {
+    "max-requests": "0",
+    "max-rss": "unlimited",
+    timeout: "unlimited",
+    "boot-timeout": "unlimited",
+  }, {});
+  assertEquals(config.maxRequests, Infinity);
+  assertEquals(config.maxRssBytes, Infinity);
+  assertEquals(config.timeoutSeconds, Infinity);
+  assertEquals(config.bootSeconds, Infinity);
+});
+
+test("HEADGATE_* sets options that take a value", () => {
   assertEquals(variableName("log-level"), "HEADGATE_LOG_LEVEL");
   const config = readConfig(undefined, {}, {
     HEADGATE_LOG_LEVEL: "warn",
@@ -145,7 +194,7 @@ test("HEADGATE_* sets any option that takes a value", () => {
   assertEquals(config.limits.content, 65_536);
 });
 
-const refusals: [Record<string, string>, string, string][] = [
+const refusals: [Record<string, string | string[]>, string, string][] = [
   [{ "log-level": "inof" }, '--log-level: "inof"', "Did you mean info?"],
   [{ type: "fetch" }, '--type: "fetch"', "auto"],
   [{ bind: "nowhere" }, '--bind: Cannot listen on "nowhere"', "nowhere:8000"],
@@ -161,6 +210,25 @@ const refusals: [Record<string, string>, string, string][] = [
   [{ "access-log-format": "combned" }, "not one of", "Did you mean combined?"],
   [{ "access-log-format": "JSON" }, "not one of", "Did you mean json?"],
   [{ "access-log-format": "status only" }, "not one of", "atoms"],
+  [
+    { workers: "0" },
+    '--workers: "0" is not a whole',
+    "1, for example, or auto",
+  ],
+  [{ workers: "many" }, '--workers: "many" is not a whole', "or auto"],
+  [{ workers: "1001" }, "1001 workers are more than 1000", "auto"],
+  [{ backlog: "0" }, '--backlog: "0"', "--backlog 2048"],
+  [{ "max-requests": "-1" }, "is not a whole number", "--max-requests 0"],
+  [{ "max-rss": "300" }, "less memory than a worker needs", "300M"],
+  [{ "max-rss": "much" }, '"much" is not a size', "10M"],
+  [{ umask: "8" }, '--umask: "8" is not an octal', "--umask 027"],
+  [{ umask: "1000" }, "up to 777", "--umask 027"],
+  [{ env: "A" }, '--env: "A" is not a variable', "--env KEY=VALUE"],
+  [{ env: ["A=1", "=2"] }, '--env: "=2"', "before the = sign"],
+  [{ env: "A B=1" }, '--env: "A B=1"', "KEY=VALUE"],
+  [{ timeout: "-1" }, '--timeout: "-1"', "30"],
+  [{ "boot-timeout": "0" }, '--boot-timeout: "0"', "or unlimited"],
+  [{ bind: "fd://1" }, "1 is not an inherited descriptor", "fd://3"],
   [{ bind: ":1,:2" }, "more than one address", "--bind once for each"],
 ];
 
@@ -177,36 +245,119 @@ test("a refusal names the environment variable at fault", () => {
     refusal({}, { PORT: "http" }).message,
     "PORT in the environment",
   );
+  assertStringIncludes(
+    refusal({}, { WEB_CONCURRENCY: "x" }).message,
+    "WEB_CONCURRENCY in the environment",
+  );
   const error = refusal({}, { HEADGATE_KEEP_ALIVE: "x" });
   assertStringIncludes(error.message, "HEADGATE_KEEP_ALIVE");
   assertStringIncludes(error.remedy, "HEADGATE_KEEP_ALIVE=75");
 });
 
-test("nearest() finds what was probably meant", () => {
-  const names = optionTable.map(({ name }) => name);
-  assertEquals(nearest("bnid", names), "bind");
-  assertEquals(nearest("loglevel", names), "log-level");
-  assertEquals(nearest("acess-log", names), "access-log");
-  assertEquals(nearest("graceful", names), "graceful-timeout");
-  assertEquals(nearest("keepalive", names), "keep-alive");
-  assertEquals(nearest("qqqqqqqq", names), undefined);
+test("a refusal names the file and the key at fault", () => {
+  const refused = (values: FileSettings["values"]) =>
+    assertThrows(
+      () => readConfig(undefined, {}, {}, fileWith(values)),
+      CommandError,
+    );
+  const level = refused({ "log-level": ["inof"] });
+  assertStringIncludes(level.message, 'headgate.config.ts: logLevel: "inof"');
+  const count = refused({ "limit-request-fields": ["x"] });
+  assertStringIncludes(count.remedy, "Write limitRequestFields: 100,");
+  const empty = refused({ "log-file": [""] });
+  assertStringIncludes(empty.message, "headgate.config.ts: logFile needs a");
+  assertStringIncludes(empty.remedy, 'logFile: "-"');
 });
 
-test("the help page fits 80 columns, examples first", () => {
-  const page = helpPage();
-  for (const line of page.split("\n")) {
-    assert(line.length <= 80, `${line.length}: ${line}`);
-    assertEquals(line, line.trimEnd());
-  }
-  assert(page.indexOf("Examples:") < page.indexOf("Application:"));
+/** A working directory with files that import as given. */
+function hostWith(
+  files: Readonly<Record<string, unknown>>,
+  env: Record<string, string> = {},
+): Host {
+  return {
+    env,
+    cwd: () => "/site",
+    status: (path) =>
+      Object.hasOwn(files, path) ? { kind: "file", identity: "1" } : undefined,
+    importModule: (path, reading = 0) =>
+      Promise.resolve({ exports: { default: files[path], reading } }),
+  } as Partial<Host> as Host;
+}
+
+test("findConfigFile() takes what is named, else what is there", () => {
+  const host = hostWith({ "headgate.config.mjs": {} });
+  assertEquals(findConfigFile({}, host), "headgate.config.mjs");
+  assertEquals(findConfigFile({ config: "other.ts" }, host), "other.ts");
+  const named = hostWith({}, { HEADGATE_CONFIG: "env.json" });
+  assertEquals(findConfigFile({}, named), "env.json");
+  assertEquals(findConfigFile({}, hostWith({})), undefined);
 });
 
-test("the help page shows every option and its default", () => {
-  const page = helpPage();
-  for (const { name, fallback } of optionTable) {
-    assertStringIncludes(page, `--${name}`);
-    if (fallback !== undefined) assertStringIncludes(page, `[${fallback}]`);
-  }
+test("findConfigFile() refuses to choose between two", () => {
+  const host = hostWith({
+    "headgate.config.ts": {},
+    "headgate.config.json": {},
+  });
+  const error = assertThrows(
+    () => findConfigFile({}, host),
+    CommandError,
+    "headgate.config.ts, headgate.config.json",
+  );
+  assertEquals(error.exitCode, 2);
+  assertStringIncludes(error.remedy, "--config headgate.config.ts");
+});
+
+test("loadConfig() finds the file, or is told of it, or of none", async () => {
+  const host = hostWith({
+    "headgate.config.mjs": { workers: 2, onExit() {} },
+    "/site/other.mjs": { workers: 3 },
+  });
+  const load = (file?: string | null) =>
+    loadConfig({ app: undefined, flags: {}, file }, host);
+  const found = await load();
+  assertEquals(found.config.workers, 2);
+  assertEquals(found.file?.path, "headgate.config.mjs");
+  assertEquals(Object.keys(found.file?.hooks ?? {}), ["onExit"]);
+  assertEquals((await load("/site/other.mjs")).config.workers, 3);
+  const none = await load(null);
+  assertEquals([none.config.workers, none.file], [1, undefined]);
+  await assertRejects(() => load("absent.mjs"), CommandError, "absent.mjs");
+});
+
+test("loadConfig() warns of variables that look mistyped", async () => {
+  const { warnings } = await loadConfig(
+    { app: undefined, flags: {} },
+    hostWith({}, {
+      HEADGATE_WORKER: "3",
+      HEADGATE_LOGLEVEL: "debug",
+      HEADGATE_KEEP_ALIVE: "5",
+      HEADGATE_PROCESS: "{}",
+      // Kubernetes gives these to the neighbours of a service of that name.
+      HEADGATE_PORT: "tcp://10.0.0.1:80",
+      HEADGATE_PORT_80_TCP_ADDR: "10.0.0.1",
+      HEADGATE_SERVICE_HOST: "10.0.0.1",
+      HEADGATE_SERVICE_PORT: "80",
+      WORKERS: "3",
+    }),
+  );
+  assertEquals(warnings, [
+    "Nothing reads HEADGATE_WORKER; did you mean HEADGATE_WORKERS?",
+    "Nothing reads HEADGATE_LOGLEVEL; did you mean HEADGATE_LOG_LEVEL?",
+  ]);
+});
+
+test("loadHooks() finds hooks in either place", async () => {
+  const file = { ...fileWith({}), hooks: {} };
+  const application = { path: "app.ts", exports: { app() {} } };
+  assertEquals(await loadHooks(undefined), undefined);
+  assertEquals(await loadHooks(file, application), undefined);
+  const ofFile = await loadHooks({ ...file, hooks: { onExit() {} } });
+  assertEquals(ofFile?.has("onExit"), true);
+  const ofApplication = await loadHooks(undefined, {
+    path: "app.ts",
+    exports: { preRequest() {} },
+  });
+  assertEquals(ofApplication?.has("preRequest"), true);
 });
 
 test("the version is the same wherever it is written", () => {
