@@ -435,6 +435,22 @@ test("a rejection that nobody asks about is logged; the server lives on", async 
   assertEquals(command.stderr, "");
 });
 
+test("an application's own listeners at process are told as well", async () => {
+  const listening = `
+import process from "node:process";
+process.on("unhandledRejection", (error) => console.log("told:", error.message));
+process.on("exit", (code) => console.log("exit:", code));
+${careless}`;
+  using site = new Site({ "app.mjs": listening });
+  await using command = new Command([site.path("app.mjs") + ":app", anyPort]);
+  const [address] = await command.ready();
+  assertMatch(await ask(address, "/rejection"), /answered$/);
+  await command.until(() => /told: unasked/.test(command.stdout), "the line");
+  command.signal("SIGTERM");
+  assertEquals(await command.ended(), 0);
+  assertMatch(command.stdout, /exit: 0/);
+});
+
 test("an exception that nobody catches stops the server in order, with 1", async () => {
   using site = new Site({ "app.mjs": careless });
   await using command = new Command([site.path("app.mjs") + ":app", anyPort]);
