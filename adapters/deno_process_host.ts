@@ -26,7 +26,11 @@ export interface DenoProcess {
   /** The arguments after the program's own name. */
   readonly args: readonly string[];
   /** The environment. */
-  readonly env: { toObject(): Record<string, string> };
+  readonly env: {
+    toObject(): Record<string, string>;
+    set(name: string, value: string): void;
+    delete(name: string): void;
+  };
   /** Our process. */
   readonly pid: number;
   /** The working directory. */
@@ -96,6 +100,10 @@ export const denoProcessHost: Host = {
   args: Deno.args,
   get env() {
     return Deno.env.toObject();
+  },
+  setEnv(name, value) {
+    if (value === undefined) Deno.env.delete(name);
+    else Deno.env.set(name, value);
   },
   pid: Deno.pid,
   cwd: () => Deno.cwd(),

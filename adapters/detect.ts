@@ -2,6 +2,7 @@
  *
  * The adapters are imported on demand, so that a bundle for one runtime can
  * leave the others out, and none is loaded that is not used. */
+import type { DaemonHost } from "../src/daemon/host.ts";
 import type { Host } from "../src/host.ts";
 import type { Transport } from "../src/stream.ts";
 
@@ -27,4 +28,10 @@ export async function detectProcessHost(): Promise<Host> {
   }
   const { processHost } = await import("./process_host.ts");
   return processHost;
+}
+
+/** Other processes, over the `node:` modules that the runtimes share. */
+export async function loadDaemonHost(): Promise<DaemonHost> {
+  const { daemonHost } = await import("./daemon_host.ts");
+  return daemonHost;
 }

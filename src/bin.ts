@@ -4,8 +4,18 @@
  *
  * @module
  */
-import { detectProcessHost, detectTransport } from "../adapters/detect.ts";
+import {
+  detectProcessHost,
+  detectTransport,
+  loadDaemonHost,
+} from "../adapters/detect.ts";
 import { run } from "./cli.ts";
 
 const host = await detectProcessHost();
-host.exit(await run(host.args, host, detectTransport));
+host.exit(
+  await run(host.args, {
+    host,
+    transport: detectTransport,
+    daemonHost: loadDaemonHost,
+  }),
+);

@@ -1,62 +1,76 @@
 /**
- * The command line: reads the arguments, loads the application, serves it
- * until a signal comes, and turns what goes wrong to a message that says how
- * to fix it. The only room that knows `@std/cli`, and with `mod.ts` the only
- * one that joins the others.
+ * The command line: reads the arguments, and has done what they ask for: serve
+ * in this process, or with workers, or say something to a server that runs. It
+ * turns what goes wrong to a message that says how to fix it. The only room
+ * that knows `@std/cli`, and with `mod.ts` the only one that joins the others.
  *
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { loadApplication, type LoadedApplication } from "./apps/load.ts";
-import { welcome } from "./apps/welcome.ts";
-import { wsgi } from "./apps/wsgi.ts";
-import { formatAddress } from "./bind.ts";
-import { CommandError } from "./command_error.ts";
-import { type Config, type Flags, readConfig } from "./config.ts";
-import type { Handler } from "./exchange.ts";
-import type { Host, Signal } from "./host.ts";
-import { explainListen } from "./listen_errors.ts";
-import type { LeveledLogger } from "./log.ts";
-import { type Logs, openLogs } from "./log_files.ts";
-import { escapeForLog, traceOf } from "./logger.ts";
-import { helpPage, nearest, optionTable } from "./options.ts";
-import { serveHandler, type Server } from "./serve.ts";
-import { clearStaleSockets, removeSocketsAtExit } from "./socket_files.ts";
+import { hooksOf, loadFor } from "./application.ts";
+import { activatedSockets } from "./activation.ts";
+import {
+  CommandError,
+  errorCode,
+  formatCommandError,
+} from "./command_error.ts";
+import {
+  type Config,
+  type ConfigSources,
+  type Flags,
+  loadConfig,
+  type LoadedConfig,
+} from "./config.ts";
+import type { DaemonHost } from "./daemon/host.ts";
+import type { ArbiterRole, Role, WorkerRole } from "./daemon/protocol.ts";
+import { roleVariable } from "./daemon/role.ts";
+import type { Host } from "./host.ts";
+import {
+  type CommandLine,
+  helpPage,
+  nearest,
+  optionTable,
+  readCommandLine,
+  type Task,
+} from "./options.ts";
+import { serveUntilStopped } from "./single.ts";
 import type { Transport } from "./stream.ts";
 import { version } from "./version.ts";
 
+/** What the runtime lends the program. */
+export interface Runtime {
+  readonly host: Host;
+  /** Asked for once something is to be served. */
+  readonly transport: () => Promise<Transport>;
+  /** Asked for once there is more than one process. */
+  readonly daemonHost: () => Promise<DaemonHost>;
+}
+
 /** Runs the program and resolves with its exit code: 0 after a stop that was
  * asked for, 1 when the application or a port is at fault, 2 when the command
- * line is. `transport` is asked for once something is to be served. */
+ * line is, 3 when workers could not begin to serve; those of `status` are the
+ * service scripts'. */
 export async function run(
   args: readonly string[],
-  host: Host,
-  transport: () => Promise<Transport>,
+  runtime: Runtime,
 ): Promise<number> {
   try {
-    return await runCommand(parseCommand(args), host, transport);
+    return await runCommand(parseCommand(args), args, runtime);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
-    host.write("stderr", formatError(error));
+    runtime.host.write("stderr", formatCommandError(error));
     return error.exitCode;
   }
 }
 
-function formatError(error: CommandError): string {
-  const detail = error.detail === undefined
-    ? ""
-    : error.detail.split("\n").map((line) => `    ${line}\n`).join("");
-  return `headgate: ${error.message}${detail ? `:\n${detail}` : ".\n"}` +
-    `${error.remedy}\n`;
-}
-
 // ---- Arguments ----
 
-interface Command {
-  readonly app: string | undefined;
+interface Command extends CommandLine {
   readonly flags: Flags;
   readonly help: boolean;
   readonly version: boolean;
+  /** The other options without a value that were written. */
+  readonly switches: readonly string[];
 }
 
 const valueOptions = optionTable.filter((option) => option.value !== undefined);
@@ -73,24 +87,20 @@ function parseCommand(args: readonly string[]): Command {
     ),
     unknown: refuseUnknown,
   });
-  const [app, second] = parsed._;
-  if (second !== undefined) {
-    throw new CommandError(
-      2,
-      `One application is served at a time; "${second}" is a second one`,
-      "Quote arguments that hold spaces; see headgate --help.",
-    );
-  }
   const flags: Record<string, string[]> = {};
   for (const { name } of valueOptions) {
     flags[name] = [parsed[name] ?? []].flat().map(String);
   }
-  return {
-    app: app === undefined ? undefined : String(app),
-    flags,
-    help: parsed["help"] === true,
-    version: parsed["version"] === true,
-  };
+  const written = switches.map(({ name }) => name)
+    .filter((name) => parsed[name] === true);
+  const help = written.includes("help");
+  const version = written.includes("version");
+  const given = Object.keys(flags).filter((name) => flags[name]?.length !== 0);
+  const words = parsed._.map(String);
+  const line = help || version
+    ? { task: "serve" as const, app: undefined, count: undefined }
+    : readCommandLine(words, [...given, ...written]);
+  return { ...line, flags, help, version, switches: written };
 }
 
 // @std/cli takes no value that starts with a dash from the argument that
@@ -129,24 +139,60 @@ function refuseUnknown(argument: string, key?: string): boolean {
   );
 }
 
-// ---- Serving ----
-
-/** How long an import may take without a word. */
-const IMPORT_NOTICE_MS = 3000;
+// ---- What is asked for ----
 
 async function runCommand(
   command: Command,
-  host: Host,
-  transport: () => Promise<Transport>,
+  args: readonly string[],
+  runtime: Runtime,
 ): Promise<number> {
+  const { host } = runtime;
   if (command.help) return print(host, helpPage());
   if (command.version) {
     const { name, version: runtimeVersion } = host.runtime;
     return print(host, `headgate ${version} (${name} ${runtimeVersion})\n`);
   }
-  const config = readConfig(command.app, command.flags, host.env);
-  const application = await load(config, host);
-  return await serveUntilStopped(config, application, host, await transport());
+  const role = await takeRole(host);
+  const { app, flags, task } = command;
+  const sources: ConfigSources = {
+    app,
+    flags,
+    ...(role === undefined ? {} : { file: role.configFile }),
+  };
+  let loaded = await loadConfig(sources, host);
+  if (role === undefined) loaded = await enter(loaded, runtime);
+  const { config } = loaded;
+  applyEnvironment(config, host);
+  switch (role?.type) {
+    case "arbiter":
+      return await arbitrate(role, loaded, sources, args, runtime);
+    case "worker":
+      return await work(role, loaded, runtime);
+  }
+  if (task !== "serve" && task !== "start") {
+    return await ask(task, command, config, runtime);
+  }
+  if (command.switches.includes("print-config")) {
+    const { configReport } = await import("./config_report.ts");
+    return print(host, configReport(sources, loaded, host));
+  }
+  if (command.switches.includes("check-config")) {
+    await hooksOf(loaded, await loadFor(config, host));
+    return print(host, (await import("./config_report.ts")).configIsRight);
+  }
+  for (const warning of loaded.warnings) {
+    host.write("stderr", `headgate: ${warning}\n`);
+  }
+  if (task === "start" || needsArbiter(config)) {
+    return await startWorkers(task === "start", loaded, args, runtime);
+  }
+  const application = await loadFor(config, host);
+  return await serveUntilStopped(
+    { ...loaded, config: adoptActivated(config, host) },
+    application,
+    host,
+    await runtime.transport(),
+  );
 }
 
 function print(host: Host, text: string): number {
@@ -154,159 +200,152 @@ function print(host: Host, text: string): number {
   return 0;
 }
 
-/** A module may wait while it is imported, for a database say. Whoever waits
- * with it is told on what; and the timer keeps a runtime from ending without a
- * word where nothing else would ever happen. */
-async function load(config: Config, host: Host): Promise<LoadedApplication> {
-  const { app } = config;
-  if (app === undefined) return { kind: "wsgi", application: welcome };
-  const notice = setInterval(() => {
-    host.write(
-      "stderr",
-      `headgate: Still importing ${escapeForLog(app)}; ` +
-        "an await at its top level has not settled.\n",
-    );
-  }, IMPORT_NOTICE_MS);
-  try {
-    return await loadApplication(app, config.type, host);
-  } finally {
-    clearInterval(notice);
-  }
-}
-
-async function serveUntilStopped(
-  config: Config,
-  application: LoadedApplication,
-  host: Host,
-  transport: Transport,
+/** Has a server that runs do something, by way of its pidfile. */
+async function ask(
+  task: Exclude<Task, "serve" | "start">,
+  { count, switches }: Command,
+  { pidfile, graceSeconds }: Config,
+  { host, daemonHost }: Runtime,
 ): Promise<number> {
-  const logs = openLogs(config, host);
-  const stops = new Stops(host, logs.log);
+  const { runDaemonCommand } = await import("./daemon/commands.ts");
+  return await runDaemonCommand(
+    task,
+    {
+      pidfile,
+      graceSeconds,
+      json: switches.includes("json"),
+      quick: switches.includes("quick"),
+      workers: count,
+    },
+    host,
+    await daemonHost(),
+  );
+}
+
+// ---- Before anything else ----
+
+/** What another process of ours has started us as. */
+async function takeRole(host: Host): Promise<Role | undefined> {
+  const text = host.env[roleVariable];
+  if (text === undefined) return undefined;
+  host.setEnv(roleVariable, undefined);
+  const { readRole } = await import("./daemon/protocol.ts");
   try {
-    const handler = toHandler(application, logs.log);
-    await clearStaleSockets(config, host);
-    const server = await listen(config, handler, host, transport, logs);
-    const forgetSockets = removeSocketsAtExit(config, host);
-    announce(config, host, server, logs.log);
-    const { reason, exitCode } = await stops.first;
-    logs.log.info(
-      `${reason}: letting running requests end, at most ` +
-        `${config.graceSeconds} s; the next signal stops at once`,
-    );
-    await server.shutdown(config.graceSeconds);
-    forgetSockets();
-    logs.log.info("Stopped");
-    return exitCode;
-  } finally {
-    stops.forget();
-    logs.close();
+    return readRole(JSON.parse(text));
+  } catch {
+    return undefined; // somebody else's
   }
 }
 
-/** The one place where a kind of application becomes a handler. */
-function toHandler(loaded: LoadedApplication, log: LeveledLogger): Handler {
-  switch (loaded.kind) {
-    case "wsgi":
-      return wsgi(loaded.application, { log });
-  }
-}
-
-async function listen(
-  config: Config,
-  handler: Handler,
-  host: Host,
-  transport: Transport,
-  { log, access }: Logs,
-): Promise<Server> {
+/** Goes to the directory and takes the mask that were asked for: the processes
+ * that are started later have them from us. */
+async function enter(
+  loaded: LoadedConfig,
+  { daemonHost, host }: Runtime,
+): Promise<LoadedConfig> {
+  const { chdir, umask } = loaded.config;
+  if (umask !== undefined) (await daemonHost()).umask(umask);
+  if (chdir === undefined) return loaded;
+  const { absolute, chdir: go } = await daemonHost();
+  const file = loaded.file &&
+    { ...loaded.file, path: absolute(loaded.file.path) };
   try {
-    return await serveHandler(transport, handler, {
-      bind: config.bind,
-      limits: config.limits,
-      graceSeconds: config.graceSeconds,
-      log,
-      access,
-    });
+    go(chdir);
   } catch (error) {
-    throw explainListen(error, config, host) ?? error;
-  }
-}
-
-function announce(
-  config: Config,
-  host: Host,
-  server: Server,
-  log: LeveledLogger,
-): void {
-  const { name, version: runtimeVersion } = host.runtime;
-  log.info(
-    `Headgate ${version} on ${name} ${runtimeVersion}, pid ${host.pid}`,
-  );
-  log.info(
-    config.app === undefined
-      ? "Application: the welcome page (headgate --help tells how to serve yours)"
-      : `Application: ${escapeForLog(config.app)} (WSGI)`,
-  );
-  for (const address of server.addresses) {
-    log.info(`Listening on ${formatAddress(address)}`);
-  }
-  // Counted from the start of the process, the runtime's own start included.
-  log.info(`Ready in ${Math.round(performance.now())} ms; Ctrl+C stops`);
-}
-
-/** Why the server stops, and the exit code that tells it. */
-interface Stop {
-  readonly reason: string;
-  readonly exitCode: 0 | 1;
-}
-
-/** Waits for a reason to stop. A signal that comes while the server stops ends
- * the process at once, with the code that a shell gives to a process that it
- * killed.
- *
- * A rejection that nobody asked about concerns one request, and must not end
- * the others: it is logged. An exception that left a callback may have left
- * anything half done, so the server stops as if it had been asked to, and
- * exits with 1. */
-class Stops {
-  /** The first reason. */
-  readonly first: Promise<Stop>;
-  readonly #forget: (() => void)[];
-
-  constructor(host: Host, log: LeveledLogger) {
-    const { promise, resolve } = withResolvers<Stop>();
-    this.first = promise;
-    let stopping = false;
-    const stop = (reason: string, exitCode: 0 | 1) => {
-      stopping = true;
-      resolve({ reason, exitCode });
-    };
-    const codes: Record<Signal, number> = { SIGINT: 130, SIGTERM: 143 };
-    this.#forget = (["SIGINT", "SIGTERM"] as const).map((signal) =>
-      host.onSignal(signal, () => {
-        if (stopping) host.exit(codes[signal]);
-        stop(signal, 0);
-      })
+    throw new CommandError(
+      1,
+      `--chdir: cannot go to ${chdir} (${errorCode(error) || String(error)})`,
+      `Name a directory that exists; this one is ${host.cwd()}.`,
     );
-    this.#forget.push(host.onUncaught((kind, error) => {
-      if (kind === "rejection") {
-        return log.error(`Unhandled rejection: ${traceOf(error)}`);
-      }
-      log.critical(`Uncaught exception: ${traceOf(error)}`);
-      stop("An uncaught exception", 1);
-    }));
   }
+  return { ...loaded, file };
+}
 
-  forget(): void {
-    for (const forget of this.#forget) forget();
+function applyEnvironment(config: Config, host: Host): void {
+  for (const [name, value] of Object.entries(config.env)) {
+    host.setEnv(name, value);
   }
 }
 
-// Promise.withResolvers() is younger than Node 20.
-function withResolvers<T>(): {
-  promise: Promise<T>;
-  resolve: (value: T) => void;
-} {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((settle) => resolve = settle);
-  return { promise, resolve };
+/** Sockets that systemd has opened for this very process come in place of
+ * those that it would open itself. */
+function adoptActivated(config: Config, host: Host): Config {
+  const count = activatedSockets(host);
+  if (count === 0) return config;
+  const bind = Array.from({ length: count }, (_, index) => `fd://${3 + index}`);
+  return { ...config, bind };
+}
+
+// ---- With workers ----
+
+/** Whether something is asked for that takes more than one process. */
+function needsArbiter(config: Config): boolean {
+  const { workers, pidfile, user, group, maxRequests, maxRssBytes } = config;
+  return workers !== 1 || pidfile !== undefined || user !== undefined ||
+    group !== undefined || maxRequests < Infinity || maxRssBytes < Infinity;
+}
+
+async function startWorkers(
+  daemon: boolean,
+  { config, file }: LoadedConfig,
+  args: readonly string[],
+  { host, daemonHost }: Runtime,
+): Promise<number> {
+  const processes = await daemonHost();
+  const { launch } = await import("./daemon/launcher.ts");
+  const { detachedConfig } = await import("./daemon/settings.ts");
+  return await launch(
+    {
+      config: daemon ? detachedConfig(config) : config,
+      args,
+      configFile: file === undefined ? null : processes.absolute(file.path),
+      daemon,
+    },
+    host,
+    processes,
+  );
+}
+
+async function arbitrate(
+  role: ArbiterRole,
+  loaded: LoadedConfig,
+  sources: ConfigSources,
+  args: readonly string[],
+  { host, daemonHost }: Runtime,
+): Promise<number> {
+  const { runArbiter } = await import("./daemon/arbiter_process.ts");
+  const { detachedConfig } = await import("./daemon/settings.ts");
+  const detached = (again: LoadedConfig) =>
+    role.daemon ? { ...again, config: detachedConfig(again.config) } : again;
+  let reading = 0;
+  return await runArbiter(
+    {
+      role,
+      loaded: detached(loaded),
+      args,
+      reread: async () => {
+        reading++;
+        return detached(await loadConfig({ ...sources, reading }, host));
+      },
+    },
+    host,
+    await daemonHost(),
+  );
+}
+
+async function work(
+  role: WorkerRole,
+  loaded: LoadedConfig,
+  { host, daemonHost, transport }: Runtime,
+): Promise<number> {
+  const { runWorker } = await import("./daemon/worker.ts");
+  const { detachedConfig } = await import("./daemon/settings.ts");
+  const { config } = loaded;
+  return await runWorker(
+    role,
+    role.daemon ? { ...loaded, config: detachedConfig(config) } : loaded,
+    host,
+    await daemonHost(),
+    await transport(),
+  );
 }

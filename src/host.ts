@@ -9,7 +9,7 @@
 export type Output = "stdout" | "stderr";
 
 /** The signals that the command line answers. */
-export type Signal = "SIGINT" | "SIGTERM";
+export type Signal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGUSR1";
 
 /** How a failure left everybody's hands: a promise that was rejected and that
  * nobody asked, or an exception that a callback of the runtime let go. */

@@ -20,6 +20,8 @@ export type LoadedApplication = {
   readonly kind: "wsgi";
   /** The callable. */
   readonly application: Application;
+  /** What else the module that holds it exports. */
+  readonly exports: ModuleExports;
 };
 
 /** Where an application is to be found. */
@@ -170,7 +172,7 @@ export function selectApplication(
     );
   }
   if (type === "auto") checkParameters(where, value.length);
-  return { kind: "wsgi", application: value as Application };
+  return { kind: "wsgi", application: value as Application, exports };
 }
 
 // deno-lint-ignore ban-types -- any function may have been exported

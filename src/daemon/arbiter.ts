@@ -539,7 +539,8 @@ export class Arbiter {
     const now = this.#ports.now();
     for (let seat = 1; seat <= this.#wanted(); seat++) {
       if (this.#stopping !== "no") return; // it could not be started
-      if (this.#count(isBooting) >= this.#ports.bootsAtOnce) return;
+      const booting = this.#count(({ state }) => state === BOOTING);
+      if (booting >= this.#ports.bootsAtOnce) return;
       if (this.#isFilled(seat)) continue;
       if (now < (this.#seats.get(seat)?.retryAt ?? 0)) continue;
       this.#startWorker(seat, this.#reload?.generation ?? this.#generation);
@@ -558,15 +559,18 @@ export class Arbiter {
     );
   }
 
-  /** Whoever can serve begins to, but of a reload's workers none before all. */
+  /** Whoever can serve begins to; but none of the first workers, and none of a
+   * reload's, before all of them can. */
   #seatTheLoaded(): void {
     const reload = this.#reload;
-    if (reload !== undefined) {
+    if (reload !== undefined || !this.#everServed) {
+      const generation = reload?.generation ?? this.#generation;
       const able = this.#count((worker) =>
-        worker.generation === reload.generation && worker.state === LOADED
+        worker.generation === generation &&
+        (worker.state === LOADED || worker.state === JOINING)
       );
-      if (able < reload.settings.workers) return;
-      this.#switchTo(reload);
+      if (able < this.#wanted()) return;
+      if (reload !== undefined) this.#switchTo(reload);
     }
     for (const worker of this.#workers) {
       if (worker.state === LOADED) worker.state = JOINING;

@@ -1,0 +1,443 @@
+/**
+ * The arbiter's process: joins the arbiter with the pidfile, the control
+ * socket, the signals, the log and the launcher.
+ *
+ * @module
+ */
+import { hooksOf } from "../application.ts";
+import { formatAddress } from "../bind.ts";
+import { CommandError, formatCommandError } from "../command_error.ts";
+import type { Config, LoadedConfig } from "../config.ts";
+import type { HookSet, ServerInfo } from "../hooks.ts";
+import type { AppendFile, Host } from "../host.ts";
+import { type Logs, openLogs } from "../log_files.ts";
+import { escapeForLog, traceOf } from "../logger.ts";
+import { removeSocketsAtExit } from "../socket_files.ts";
+import { version } from "../version.ts";
+import { Arbiter, tickSeconds } from "./arbiter.ts";
+import type { ChildProcess, DaemonHost } from "./host.ts";
+import { type Claim, claimPidfile } from "./pidfile.ts";
+import {
+  type ArbiterRole,
+  type Command,
+  type Notice,
+  type Outcome,
+  readCommand,
+  readNotice,
+  type Status,
+  type WorkerRole,
+} from "./protocol.ts";
+import { roleVariable } from "./role.ts";
+import { arbiterSettings, identityOf, unchangeable } from "./settings.ts";
+
+/** What an arbiter is started with. */
+export interface ArbiterStart {
+  readonly role: ArbiterRole;
+  readonly loaded: LoadedConfig;
+  /** The program's arguments, for the workers. */
+  readonly args: readonly string[];
+  /** Reads the configuration again. Rejects with `CommandError`. */
+  readonly reread: () => Promise<LoadedConfig>;
+}
+
+/** Keeps workers until it is told to stop, and resolves with the exit code. */
+export async function runArbiter(
+  start: ArbiterStart,
+  host: Host,
+  daemonHost: DaemonHost,
+): Promise<number> {
+  const notify = (notice: Notice) => daemonHost.parent?.send(notice);
+  try {
+    const process = new ArbiterProcess(start, host, daemonHost, notify);
+    return await process.run();
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    const message = formatCommandError(error);
+    host.write("stderr", message);
+    notify({ type: "failed", message });
+    return error.exitCode;
+  }
+}
+
+class ArbiterProcess {
+  readonly #role: ArbiterRole;
+  readonly #args: readonly string[];
+  readonly #reread: () => Promise<LoadedConfig>;
+  readonly #host: Host;
+  readonly #daemonHost: DaemonHost;
+  readonly #notify: (notice: Notice) => void;
+  readonly #logs: Logs;
+  readonly #arbiter: Arbiter;
+  /** Where a daemon's workers' standard output goes, and may be reopened. */
+  #outputFile: AppendFile | undefined;
+  readonly #loaded: LoadedConfig;
+  #config: Config;
+  #hooks: HookSet | undefined;
+  #claim: Claim | undefined;
+  #successor: ChildProcess | undefined;
+  #stopRequested = false;
+  #forgetSockets: (() => void) | undefined;
+
+  constructor(
+    { role, loaded, args, reread }: ArbiterStart,
+    host: Host,
+    daemonHost: DaemonHost,
+    notify: (notice: Notice) => void,
+  ) {
+    const { config } = loaded;
+    this.#role = role;
+    this.#config = config;
+    this.#loaded = loaded;
+    this.#args = args;
+    this.#reread = reread;
+    this.#host = host;
+    this.#daemonHost = daemonHost;
+    this.#notify = notify;
+    const identity = identityOf(config, daemonHost);
+    this.#logs = openLogs(config, host);
+    if (identity !== undefined) {
+      for (const path of [config.logFile, config.accessLog]) {
+        if (path !== "-" && path !== "off") daemonHost.chown(path, identity);
+      }
+    }
+    if (role.daemon) this.#outputFile = host.openAppend(config.logFile);
+    this.#arbiter = new Arbiter(arbiterSettings(config, daemonHost.cores), {
+      log: this.#logs.log,
+      slots: role.slots,
+      bootsAtOnce: Math.max(2, daemonHost.cores),
+      now: () => performance.now() / 1000,
+      random: Math.random,
+      startWorker: (seat, generation) =>
+        daemonHost.spawn(this.#args, {
+          env: {
+            [roleVariable]: JSON.stringify(this.#workerRole(seat, generation)),
+          },
+          fds: role.slots.map(({ fd }) => fd),
+          output: role.daemon
+            ? { kind: "lines", take: (text) => this.#takeOutput(text) }
+            : { kind: "inherit" },
+          detached: false,
+          user: identity,
+        }),
+      onReady: (pids) => this.#tellReady(pids),
+    });
+  }
+
+  async run(): Promise<number> {
+    const { log } = this.#logs;
+    const daemonHost = this.#daemonHost;
+    this.#retitle();
+    try {
+      await this.#claimPidfile();
+      this.#announce();
+      this.#listenToSignals();
+      this.#listenToStarter();
+      this.#hooks = await hooksOf(this.#loaded);
+      await this.#hooks?.server("onStarting", this.#info());
+      this.#arbiter.start();
+      const ticks = setInterval(() => this.#tick(), tickSeconds * 1000);
+      const code = await this.#arbiter.finished;
+      clearInterval(ticks);
+      await this.#hooks?.server("onExit", this.#info());
+      const { failure } = this.#arbiter;
+      if (failure !== undefined) {
+        log.critical("Stopped: the workers could not begin to serve");
+        this.#notify({ type: "failed", message: failure });
+      } else log.info("Stopped");
+      return code;
+    } finally {
+      this.#claim?.release();
+      this.#forgetSockets?.();
+      this.#logs.close();
+      daemonHost.parent?.close();
+    }
+  }
+
+  // ---- Who we are ----
+
+  #workerRole(seat: number, generation: number): WorkerRole {
+    const { slots, configFile, daemon } = this.#role;
+    return { type: "worker", slots, configFile, daemon, seat, generation };
+  }
+
+  #info(generation = this.#arbiter.generation): ServerInfo {
+    return { pid: this.#host.pid, generation, log: this.#logs.log };
+  }
+
+  #retitle(): void {
+    const { name, app } = this.#config;
+    this.#daemonHost.setTitle(
+      `headgate: arbiter [${name ?? app ?? "welcome"}]`,
+    );
+  }
+
+  /** With a pidfile comes a control socket. A successor keeps both beside those
+   * of the arbiter that it follows, until that one has gone. */
+  async #claimPidfile(): Promise<void> {
+    const { pidfile } = this.#config;
+    if (pidfile === undefined) return;
+    const beside = this.#role.predecessor !== null;
+    const claim = await claimPidfile(
+      pidfile,
+      this.#host,
+      this.#daemonHost,
+      this.#logs.log,
+      { beside },
+    );
+    this.#claim = claim;
+    await claim.serve((question) => this.#answer(question));
+  }
+
+  async #succeed(): Promise<void> {
+    this.#logs.log.info("The former arbiter has gone");
+    try {
+      await this.#claim?.rename();
+    } catch (error) {
+      this.#logs.log.error(`The pidfile keeps its name: ${traceOf(error)}`);
+    }
+  }
+
+  #announce(): void {
+    const { log } = this.#logs;
+    const { name, version: runtimeVersion } = this.#host.runtime;
+    log.info(
+      `Headgate ${version} on ${name} ${runtimeVersion}, arbiter with pid ` +
+        `${this.#host.pid}`,
+    );
+    const { app } = this.#config;
+    log.info(
+      `Application: ${
+        app === undefined ? "the welcome page" : escapeForLog(app)
+      }`,
+    );
+    for (const address of this.#addresses()) {
+      log.info(`Listening on ${address}`);
+    }
+  }
+
+  #addresses(): string[] {
+    return [
+      ...new Set(
+        this.#role.slots.map(({ fd, address }) =>
+          address.host === "" ? `descriptor ${fd}` : formatAddress(address)
+        ),
+      ),
+    ];
+  }
+
+  #tellReady(workers: readonly number[]): void {
+    this.#logs.log.info(
+      `Ready in ${
+        Math.round(performance.now())
+      } ms: ${workers.length} worker(s)`,
+    );
+    this.#daemonHost.notify("READY=1");
+    this.#notify({ type: "ready", pid: this.#host.pid, workers });
+    void this.#hooks?.server("whenReady", this.#info());
+  }
+
+  // ---- What comes from outside ----
+
+  #listenToSignals(): void {
+    const on = this.#daemonHost.onSignal.bind(this.#daemonHost);
+    const arbiter = this.#arbiter;
+    on("SIGTERM", () => this.#stop("SIGTERM", this.#stopRequested));
+    on("SIGINT", () => this.#stop("SIGINT", true));
+    on("SIGQUIT", () => this.#stop("SIGQUIT", true));
+    on("SIGHUP", () => void this.#reload("SIGHUP"));
+    on("SIGTTIN", () => void arbiter.scale(arbiter.target + 1));
+    on("SIGTTOU", () => void arbiter.scale(Math.max(1, arbiter.target - 1)));
+    on("SIGUSR1", () => this.#reopen());
+    on("SIGUSR2", () => void this.#upgrade());
+    on("SIGWINCH", () => {
+      // Without a terminal alone: one sends it whenever its window changes.
+      if (this.#role.daemon) void arbiter.scale(0);
+    });
+    this.#host.onUncaught((kind, error) => {
+      this.#logs.log.critical(`Arbiter, ${kind}: ${traceOf(error)}`);
+    });
+  }
+
+  #listenToStarter(): void {
+    const { predecessor } = this.#role;
+    this.#daemonHost.parent?.receive(() => {}, () => {
+      if (predecessor !== null) void this.#succeed();
+    });
+  }
+
+  #tick(): void {
+    const { launcher } = this.#role;
+    if (
+      launcher !== null && !this.#stopRequested &&
+      !this.#daemonHost.isAlive(launcher)
+    ) this.#stop("The launcher has gone", false);
+    this.#arbiter.tick();
+  }
+
+  async #answer(question: unknown): Promise<Status | Outcome> {
+    const command = readCommand(question);
+    if (command === undefined) return { ok: false, message: "No such command" };
+    if (command.command !== "status") {
+      this.#logs.log.info(`Asked to ${describe(command)}`);
+    }
+    switch (command.command) {
+      case "status":
+        return this.#status();
+      case "reload":
+        return await this.#reload(undefined);
+      case "scale":
+        return await this.#arbiter.scale(command.workers);
+      case "reopen":
+        this.#reopen();
+        return { ok: true, message: "Log files reopened" };
+      case "stop":
+        // In the next turn, so that the answer can leave.
+        setTimeout(() => this.#stop("stop", command.quick));
+        return { ok: true, message: "Stopping" };
+      case "restart":
+        return await this.#restart();
+    }
+  }
+
+  #status(): Status {
+    const { name, version: runtimeVersion } = this.#host.runtime;
+    const arbiter = this.#arbiter;
+    return {
+      ok: true,
+      version,
+      runtime: `${name} ${runtimeVersion}`,
+      pid: this.#host.pid,
+      uptime: performance.now() / 1000,
+      state: arbiter.state,
+      app: this.#config.app ?? null,
+      generation: arbiter.generation,
+      target: arbiter.target,
+      addresses: this.#addresses(),
+      requests: arbiter.requests,
+      workers: arbiter.workers(),
+      graceSeconds: this.#config.graceSeconds,
+    };
+  }
+
+  // ---- What is done about it ----
+
+  #stop(reason: string, quick: boolean): void {
+    this.#stopRequested = true;
+    const { graceSeconds } = this.#config;
+    this.#logs.log.info(
+      quick ? `${reason}: stopping at once` : `${reason}: letting running ` +
+        `requests end, at most ${graceSeconds} s; again stops at once`,
+    );
+    this.#daemonHost.notify("STOPPING=1");
+    if (this.#role.predecessor === null && this.#successor === undefined) {
+      this.#socketsToRemove();
+    }
+    this.#arbiter.stop(quick);
+  }
+
+  /** The files of our Unix sockets, unless others accept on them. */
+  #socketsToRemove(): void {
+    this.#forgetSockets ??= removeSocketsAtExit(this.#config, this.#host);
+  }
+
+  async #reload(reason: string | undefined): Promise<Outcome> {
+    const { log } = this.#logs;
+    if (reason !== undefined) log.info(`${reason}: reloading`);
+    let config: Config;
+    let hooks: HookSet | undefined;
+    try {
+      const loaded = await this.#reread();
+      config = loaded.config;
+      hooks = await hooksOf(loaded);
+    } catch (error) {
+      const message = error instanceof CommandError
+        ? formatCommandError(error)
+        : traceOf(error);
+      log.error(`Not reloaded: ${message}`);
+      return { ok: false, message };
+    }
+    for (const name of unchangeable(this.#config, config)) {
+      log.warn(`${name} has changed; that takes a restart`);
+    }
+    await hooks?.server("onReload", this.#info(this.#arbiter.generation + 1));
+    const outcome = await this.#arbiter.reload(
+      arbiterSettings(config, this.#daemonHost.cores),
+    );
+    if (outcome.ok) {
+      this.#hooks = hooks;
+      const { pidfile, logFile, accessLog, bind } = this.#config;
+      this.#config = { ...config, pidfile, logFile, accessLog, bind };
+    }
+    return outcome;
+  }
+
+  #reopen(): void {
+    this.#logs.reopen();
+    if (this.#outputFile !== undefined) {
+      this.#outputFile.close();
+      this.#outputFile = this.#host.openAppend(this.#config.logFile);
+    }
+    this.#arbiter.reopen();
+    this.#logs.log.info("Log files reopened");
+  }
+
+  #takeOutput(text: string): void {
+    try {
+      this.#outputFile?.write(text);
+    } catch {
+      // A full disk loses lines; it does not end a server.
+    }
+  }
+
+  /** Another arbiter on the same sockets; both serve until one is stopped. */
+  async #upgrade(): Promise<Outcome> {
+    const { log } = this.#logs;
+    if (this.#successor !== undefined) {
+      return { ok: false, message: "There is another arbiter already" };
+    }
+    log.info("Starting another arbiter on the same sockets");
+    const role: ArbiterRole = {
+      ...this.#role,
+      predecessor: this.#host.pid,
+    };
+    const successor = this.#daemonHost.spawn(this.#args, {
+      env: { [roleVariable]: JSON.stringify(role) },
+      fds: role.slots.map(({ fd }) => fd),
+      output: role.daemon
+        ? { kind: "file", path: this.#config.logFile }
+        : { kind: "inherit" },
+      detached: true,
+    });
+    this.#successor = successor;
+    const notice = await new Promise<Notice | undefined>((resolve) => {
+      successor.channel.receive(
+        (message) => resolve(readNotice(message)),
+        () => resolve(undefined),
+      );
+      successor.ended.then(() => {
+        if (this.#successor === successor) this.#successor = undefined;
+        resolve(undefined);
+      });
+    });
+    if (notice?.type !== "ready") {
+      const why = notice?.type === "failed" ? notice.message : "it ended";
+      log.error(`The new arbiter could not begin to serve: ${why}`);
+      return { ok: false, message: `The new arbiter failed: ${why}` };
+    }
+    log.info(`The new arbiter (pid ${notice.pid}) serves`);
+    this.#notify({ type: "successor", pid: notice.pid });
+    return { ok: true, message: `The new arbiter has pid ${notice.pid}` };
+  }
+
+  async #restart(): Promise<Outcome> {
+    const outcome = await this.#upgrade();
+    if (outcome.ok) setTimeout(() => this.#stop("restart", false));
+    return outcome;
+  }
+}
+
+function describe(command: Command): string {
+  return command.command === "scale"
+    ? `scale to ${command.workers}`
+    : command.command;
+}

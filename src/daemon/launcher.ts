@@ -1,0 +1,256 @@
+/**
+ * The launcher: what the user's command becomes. It binds the sockets, starts
+ * an arbiter that inherits them, and closes its own in the same turn, so that
+ * it never accepts. In the foreground it stays, passes signals on and ends as
+ * the arbiter ends, so that a terminal, a service manager or a container sees
+ * one program; for `start` it waits until the workers serve.
+ *
+ * @module
+ */
+import { activatedSockets } from "../activation.ts";
+import { parseBind } from "../bind.ts";
+import { CommandError } from "../command_error.ts";
+import type { Config } from "../config.ts";
+import type { Host } from "../host.ts";
+import { explainListen } from "../listen_errors.ts";
+import { clearStaleSockets } from "../socket_files.ts";
+import type {
+  BoundSockets,
+  ChildProcess,
+  DaemonHost,
+  DaemonSignal,
+  HeldSocket,
+  ProcessEnd,
+} from "./host.ts";
+import { refuseIfRunning } from "./pidfile.ts";
+import { type ArbiterRole, type Notice, readNotice } from "./protocol.ts";
+import { roleVariable } from "./role.ts";
+import { identityOf, workersOf } from "./settings.ts";
+
+/** How it is launched. */
+export interface Launch {
+  readonly config: Config;
+  /** The program's arguments, for the arbiter and the workers. */
+  readonly args: readonly string[];
+  /** Absolute path of the configuration file, if there is one. */
+  readonly configFile: string | null;
+  /** Whether to leave once the workers serve. */
+  readonly daemon: boolean;
+}
+
+/** Starts an arbiter with its workers. In the foreground it resolves with the
+ * exit code when the arbiter has ended; as a daemon when its workers serve, or
+ * with 3 when they cannot. Throws `CommandError`. */
+export async function launch(
+  { config, args, configFile, daemon }: Launch,
+  host: Host,
+  daemonHost: DaemonHost,
+): Promise<number> {
+  if (config.pidfile !== undefined) {
+    await refuseIfRunning(config.pidfile, daemonHost);
+  }
+  const { held, close } = await hold(config, host, daemonHost);
+  const role: ArbiterRole = {
+    type: "arbiter",
+    slots: held.map(({ address }, index) => ({ fd: 3 + index, address })),
+    configFile,
+    daemon,
+    predecessor: null,
+    launcher: daemon ? null : host.pid,
+  };
+  const arbiter = daemonHost.spawn(args, {
+    env: {
+      [roleVariable]: JSON.stringify(role),
+      LISTEN_FDS: undefined,
+      LISTEN_FDNAMES: undefined,
+      LISTEN_PID: undefined,
+    },
+    fds: held.map(({ fd }) => fd),
+    output: daemon
+      ? { kind: "file", path: config.logFile }
+      : { kind: "inherit" },
+    detached: true,
+  });
+  close();
+  return daemon
+    ? await waitUntilReady(arbiter, config, host)
+    : await accompany(arbiter, host, daemonHost);
+}
+
+// ---- Sockets ----
+
+interface Held {
+  readonly held: readonly HeldSocket[];
+  close(): void;
+}
+
+/** Sockets that a service manager has handed over, or our own. */
+async function hold(
+  config: Config,
+  host: Host,
+  daemonHost: DaemonHost,
+): Promise<Held> {
+  const count = activatedSockets(host);
+  if (count > 0) {
+    return { held: inherited(count, daemonHost), close: () => {} };
+  }
+  const fds = config.bind.map(parseBind).filter(({ fd }) => fd !== undefined);
+  if (fds.length > 0) return heldByNumber(config, fds.length, daemonHost);
+  await clearStaleSockets(config, host);
+  const { backlog } = config;
+  const addresses = config.bind.map((text) => ({
+    ...parseBind(text),
+    backlog,
+  }));
+  let bound: BoundSockets;
+  try {
+    bound = await daemonHost.bind(
+      addresses,
+      workersOf(config, daemonHost.cores),
+    );
+  } catch (error) {
+    throw explainListen(error, config, host) ?? error;
+  }
+  giveSocketsAway(config, daemonHost);
+  return { held: bound.sockets, close: () => bound.close() };
+}
+
+function inherited(count: number, daemonHost: DaemonHost): HeldSocket[] {
+  try {
+    return daemonHost.inherited(count);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new CommandError(
+      1,
+      error.message,
+      "Descriptors from 3 upwards have to be listening sockets.",
+    );
+  }
+}
+
+/** `--bind fd://3 --bind fd://4`: what another program has opened. */
+function heldByNumber(
+  config: Config,
+  count: number,
+  daemonHost: DaemonHost,
+): Held {
+  if (count < config.bind.length) {
+    throw new CommandError(
+      2,
+      "Inherited descriptors and addresses cannot be mixed with workers",
+      "Write --bind fd://N for all, or for none.",
+    );
+  }
+  const wanted = config.bind.map((text) => parseBind(text).fd ?? 0);
+  const highest = Math.max(...wanted);
+  const all = inherited(highest - 2, daemonHost);
+  return {
+    held: all.filter(({ fd }) => wanted.includes(fd)),
+    close: () => {},
+  };
+}
+
+/** The file of a Unix socket belongs to whom the workers run as. */
+function giveSocketsAway(config: Config, daemonHost: DaemonHost): void {
+  const identity = identityOf(config, daemonHost);
+  if (identity === undefined) return;
+  for (const { path } of config.bind.map(parseBind)) {
+    if (path !== undefined) daemonHost.chown(path, identity);
+  }
+}
+
+// ---- In the foreground ----
+
+// Not SIGWINCH: a terminal sends it whenever its window changes its size.
+const forwarded: readonly DaemonSignal[] = [
+  "SIGHUP",
+  "SIGINT",
+  "SIGQUIT",
+  "SIGTERM",
+  "SIGTTIN",
+  "SIGTTOU",
+  "SIGUSR1",
+  "SIGUSR2",
+];
+
+const followSeconds = 0.25;
+
+async function accompany(
+  arbiter: ChildProcess,
+  host: Host,
+  daemonHost: DaemonHost,
+): Promise<number> {
+  let pid = arbiter.pid;
+  const forget = forwarded.map((signal) =>
+    daemonHost.onSignal(signal, () => void daemonHost.kill(pid, signal))
+  );
+  arbiter.channel.receive((message) => {
+    const notice = readNotice(message);
+    if (notice?.type === "successor") pid = notice.pid;
+  }, () => {});
+  const code = exitCodeOf(await arbiter.ended);
+  // After SIGUSR2 another arbiter goes on, which is no child of ours.
+  while (pid !== arbiter.pid && daemonHost.isAlive(pid)) {
+    await pause(followSeconds);
+  }
+  for (const end of forget) end();
+  if (code === 127) {
+    host.write("stderr", "headgate: The arbiter could not be started.\n");
+  }
+  return code;
+}
+
+const signalNumbers: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGABRT: 6,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGTERM: 15,
+};
+
+/** As a shell has it. */
+function exitCodeOf({ code, signal }: ProcessEnd): number {
+  return code ?? 128 + (signalNumbers[signal ?? ""] ?? 0);
+}
+
+function pause(seconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+}
+
+// ---- As a daemon ----
+
+async function waitUntilReady(
+  arbiter: ChildProcess,
+  config: Config,
+  host: Host,
+): Promise<number> {
+  const log = config.logFile;
+  const outcome = await firstNotice(arbiter);
+  if (outcome.type === "ready") {
+    arbiter.channel.close();
+    host.write(
+      "stdout",
+      `Started with pid ${outcome.pid}, workers ${
+        outcome.workers.join(", ")
+      }; the log is ${log}\n`,
+    );
+    return 0;
+  }
+  host.write("stderr", `headgate: Not started; the log is ${log}\n`);
+  if (outcome.type === "failed") host.write("stderr", outcome.message);
+  return 3;
+}
+
+function firstNotice(
+  arbiter: ChildProcess,
+): Promise<Notice | { readonly type: "ended" }> {
+  return new Promise((resolve) => {
+    arbiter.channel.receive((message) => {
+      const notice = readNotice(message);
+      if (notice !== undefined) resolve(notice);
+    }, () => {});
+    arbiter.ended.then(() => resolve({ type: "ended" }));
+  });
+}

@@ -1,0 +1,173 @@
+/**
+ * One process that serves: listens, waits for a reason to stop, lets running
+ * requests end.
+ *
+ * @module
+ */
+import { hooksOf, toHandler } from "./application.ts";
+import type { LoadedApplication } from "./apps/load.ts";
+import { formatAddress } from "./bind.ts";
+import type { Config, LoadedConfig } from "./config.ts";
+import type { Handler } from "./exchange.ts";
+import type { Host } from "./host.ts";
+import { explainListen } from "./listen_errors.ts";
+import type { LeveledLogger } from "./log.ts";
+import { type Logs, openLogs } from "./log_files.ts";
+import { escapeForLog, traceOf } from "./logger.ts";
+import { serveHandler, type Server } from "./serve.ts";
+import { clearStaleSockets, removeSocketsAtExit } from "./socket_files.ts";
+import type { Transport } from "./stream.ts";
+import { version } from "./version.ts";
+
+/** Serves until a signal comes, and resolves with the exit code. Throws
+ * `CommandError`. */
+export async function serveUntilStopped(
+  configuration: LoadedConfig,
+  application: LoadedApplication,
+  host: Host,
+  transport: Transport,
+): Promise<number> {
+  const { config } = configuration;
+  const logs = openLogs(config, host);
+  const { log } = logs;
+  const hooks = await hooksOf(configuration, application);
+  const info = { pid: host.pid, seat: 1, generation: 1, log };
+  const stops = new Stops(host, logs);
+  try {
+    for (const warning of hooks?.warnings ?? []) log.warn(warning);
+    await hooks?.server("onStarting", info);
+    await clearStaleSockets(config, host);
+    const bare = toHandler(application, log);
+    const handler = hooks?.beforeRequests(bare, info) ?? bare;
+    const access = hooks?.afterRequests(logs.access, info) ?? logs.access;
+    const server = await listen(config, handler, host, transport, {
+      log,
+      access,
+    });
+    const forgetSockets = removeSocketsAtExit(config, host);
+    announce(config, host, server, log);
+    await hooks?.worker("workerReady", info);
+    await hooks?.server("whenReady", info);
+    const { reason, exitCode } = await stops.first;
+    logs.log.info(
+      `${reason}: letting running requests end, at most ` +
+        `${config.graceSeconds} s; the next signal stops at once`,
+    );
+    await server.shutdown(config.graceSeconds);
+    forgetSockets();
+    await hooks?.worker("workerExit", info);
+    await hooks?.server("onExit", info);
+    logs.log.info("Stopped");
+    return exitCode;
+  } finally {
+    stops.forget();
+    logs.close();
+  }
+}
+
+async function listen(
+  config: Config,
+  handler: Handler,
+  host: Host,
+  transport: Transport,
+  { log, access }: Pick<Logs, "log" | "access">,
+): Promise<Server> {
+  try {
+    return await serveHandler(transport, handler, {
+      bind: config.bind,
+      backlog: config.backlog,
+      limits: config.limits,
+      graceSeconds: config.graceSeconds,
+      log,
+      access,
+    });
+  } catch (error) {
+    throw explainListen(error, config, host) ?? error;
+  }
+}
+
+function announce(
+  config: Config,
+  host: Host,
+  server: Server,
+  log: LeveledLogger,
+): void {
+  const { name, version: runtimeVersion } = host.runtime;
+  log.info(
+    `Headgate ${version} on ${name} ${runtimeVersion}, pid ${host.pid}`,
+  );
+  log.info(
+    config.app === undefined
+      ? "Application: the welcome page (headgate --help tells how to serve yours)"
+      : `Application: ${escapeForLog(config.app)} (WSGI)`,
+  );
+  for (const address of server.addresses) {
+    log.info(`Listening on ${formatAddress(address)}`);
+  }
+  // Counted from the start of the process, the runtime's own start included.
+  log.info(`Ready in ${Math.round(performance.now())} ms; Ctrl+C stops`);
+}
+
+/** Why the server stops, and the exit code that tells it. */
+interface Stop {
+  readonly reason: string;
+  readonly exitCode: 0 | 1;
+}
+
+/** Waits for a reason to stop: SIGTERM, Ctrl+C, or a terminal that was closed.
+ * A signal that comes while the server stops ends
+ * the process at once, with the code that a shell gives to a process that it
+ * killed.
+ *
+ * A rejection that nobody asked about concerns one request, and must not end
+ * the others: it is logged. An exception that left a callback may have left
+ * anything half done, so the server stops as if it had been asked to, and
+ * exits with 1. */
+class Stops {
+  /** The first reason. */
+  readonly first: Promise<Stop>;
+  readonly #forget: (() => void)[];
+
+  constructor(host: Host, logs: Logs) {
+    const { log } = logs;
+    const { promise, resolve } = withResolvers<Stop>();
+    this.first = promise;
+    let stopping = false;
+    const stop = (reason: string, exitCode: 0 | 1) => {
+      stopping = true;
+      resolve({ reason, exitCode });
+    };
+    const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+    this.#forget = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) =>
+      host.onSignal(signal, () => {
+        if (stopping) host.exit(codes[signal]);
+        stop(signal, 0);
+      })
+    );
+    this.#forget.push(host.onSignal("SIGUSR1", () => {
+      logs.reopen();
+      log.info("SIGUSR1: log files reopened");
+    }));
+    this.#forget.push(host.onUncaught((kind, error) => {
+      if (kind === "rejection") {
+        return log.error(`Unhandled rejection: ${traceOf(error)}`);
+      }
+      log.critical(`Uncaught exception: ${traceOf(error)}`);
+      stop("An uncaught exception", 1);
+    }));
+  }
+
+  forget(): void {
+    for (const forget of this.#forget) forget();
+  }
+}
+
+// Promise.withResolvers() is younger than Node 20.
+function withResolvers<T>(): {
+  promise: Promise<T>;
+  resolve: (value: T) => void;
+} {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((settle) => resolve = settle);
+  return { promise, resolve };
+}
