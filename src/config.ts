@@ -172,9 +172,6 @@ export function findConfigFile(flags: Flags, host: Host): string | undefined {
 
 const ourPrefix = "HEADGATE_";
 
-/** Set by this program for its own processes. */
-const internalVariables = ["HEADGATE_PROCESS"];
-
 /** Names that nobody reads and that look like a mistyped one. Others may be
  * somebody else's: a service of that name has its own under Kubernetes. */
 function warningsFor(env: Environment): string[] {
@@ -182,7 +179,6 @@ function warningsFor(env: Environment): string[] {
     .map(({ name }) => variableName(name));
   return Object.keys(env).flatMap((name) => {
     if (!name.startsWith(ourPrefix) || known.includes(name)) return [];
-    if (internalVariables.includes(name)) return [];
     const meant = nearest(
       name.slice(ourPrefix.length),
       known.map((one) => one.slice(ourPrefix.length)),

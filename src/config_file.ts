@@ -238,7 +238,7 @@ function unknownKey(path: string, key: string): CommandError {
     );
   }
   const known = ["app", ...fileOptions.keys(), ...hookNames];
-  const meant = nearest(key, known) ?? nearest(keyName(key), known);
+  const meant = nearest(key, known);
   return new CommandError(
     2,
     `${path}: no setting is called "${key}"`,

@@ -384,6 +384,7 @@ test("configReport() keeps its columns, and every value in its line", () => {
     .filter((line) => line.endsWith("  default"))
     .map((line) => line.lastIndexOf("default"));
   assertEquals(new Set(columns).size, 1);
+  assert(Math.max(...columns) < format.length, "no value pushes the others");
 });
 
 test("configReport() tells the application of either place", () => {

@@ -13,6 +13,7 @@ import {
   loadConfig,
   loadHooks,
   readConfig,
+  Settings,
 } from "../src/config.ts";
 import { defaultLimits } from "../src/limits.ts";
 import type { Host } from "../src/host.ts";
@@ -169,6 +170,11 @@ test("--env adds to the variables of the file, and HEADGATE_ENV is none", () => 
     A: "flag",
     B: "file",
   });
+});
+
+test("what no variable sets has none", () => {
+  const settings = new Settings({}, { HEADGATE_JSON: "yes" });
+  assertEquals(settings.one("json").text, "");
 });
 
 test("what may be without bound says so in one way", () => {

@@ -138,6 +138,18 @@ test("a process that is to end does not wait for ever for a hook", async () => {
   ]);
 });
 
+test("what comes before requests has all the time it takes", async () => {
+  const { log, lines } = keepingLogger();
+  const hooks = ofFile({
+    async onStarting() {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      lines.push("started");
+    },
+  });
+  await hooks.server("onStarting", serverInfo(log), 0.001);
+  assertEquals(lines, ["started"]);
+});
+
 test("a hook that fails on the way out is logged", async () => {
   const { log, lines } = keepingLogger();
   const hooks = ofFile({ onExit: () => Promise.reject(new Error("why")) });
