@@ -32,7 +32,7 @@ export function configReport(
   const rows = [
     applicationRow(sources.app, file),
     fileRow(settings.all("config"), file?.path),
-    hooksRow(file),
+    ...hookRows(file),
     ...optionTable
       .filter(({ value, name }) => value !== undefined && name !== "config")
       .flatMap(({ name, repeatable }) =>
@@ -65,11 +65,16 @@ function fileRow(asked: readonly Setting[], path: string | undefined): Row {
   return { name, value: printable(path), origin };
 }
 
-function hooksRow(file: LoadedConfig["file"]): Row {
+function hookRows(file: LoadedConfig["file"]): Row[] {
   const names = Object.keys(file?.hooks ?? {});
-  return file === undefined || names.length === 0
-    ? { name: "hooks", value: unset, origin: "default" }
-    : { name: "hooks", value: names.join(", "), origin: file.path };
+  if (file === undefined || names.length === 0) {
+    return [{ name: "hooks", value: unset, origin: "default" }];
+  }
+  return names.map((value, index) => ({
+    name: index === 0 ? "hooks" : "",
+    value,
+    origin: file.path,
+  }));
 }
 
 function optionRows(name: string, settings: readonly Setting[]): Row[] {

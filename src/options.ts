@@ -446,7 +446,7 @@ export function readCommandLine(
     }
     throw new CommandError(
       2,
-      `headgate ${command} takes no application, and "${rest[0]}" is one`,
+      `${command} takes no application, and "${rest[0]}" is one`,
       "The server is named by --pidfile FILE.",
     );
   }
@@ -471,7 +471,7 @@ function checkBelongs(name: string, task: Task): void {
     2,
     task === "serve"
       ? `--${name} is no option of serving`
-      : `headgate ${task} takes no --${name}`,
+      : `${task} takes no --${name}`,
     `It belongs to ${owners.join(" and ")}.`,
   );
 }
@@ -482,10 +482,10 @@ function readScale([text, second]: readonly string[]): number {
   throw new CommandError(
     2,
     text === undefined
-      ? "headgate scale needs the number of workers"
+      ? "scale needs the number of workers"
       : second === undefined
-      ? `headgate scale: "${text}" is not a number from 1 to ${mostWorkers}`
-      : `headgate scale takes one number, and "${second}" is another word`,
+      ? `scale: "${text}" is not a number from 1 to ${mostWorkers}`
+      : `scale takes one number, and "${second}" is another word`,
     "Write headgate scale 4, for example.",
   );
 }

@@ -98,9 +98,9 @@ test("readCommandLine() tells a command from an application", () => {
 });
 
 const refused: [string[], string[], what: string, how: string][] = [
-  [["stop"], ["workers"], "headgate stop takes no --workers", "headgate start"],
-  [["reload"], ["json"], "headgate reload takes no --json", "headgate status"],
-  [["start"], ["quick"], "headgate start takes no --quick", "headgate stop"],
+  [["stop"], ["workers"], "stop takes no --workers", "headgate start"],
+  [["reload"], ["json"], "reload takes no --json", "headgate status"],
+  [["start"], ["quick"], "start takes no --quick", "headgate stop"],
   [["app.ts"], ["json"], "--json is no option of serving", "headgate status"],
   [["stop", "app.ts"], [], 'takes no application, and "app.ts"', "--pidfile"],
   [["start", "a.ts", "b.ts"], [], '"b.ts" is a second one', "--help"],
