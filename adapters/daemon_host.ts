@@ -31,6 +31,7 @@ import { askControl, serveControl } from "./control_socket.ts";
 import { holdsAbstractName } from "./descriptors.ts";
 import {
   bindSockets,
+  closeInherited,
   inheritedSockets,
   reusePortSupported,
 } from "./held_sockets.ts";
@@ -46,6 +47,7 @@ export const daemonHost: DaemonHost = {
   reusePort: reusePortSupported,
   bind: bindSockets,
   inherited: inheritedSockets,
+  closeInherited,
   spawn: spawnProgram,
   onSignal(signal, handler) {
     const listener = () => handler();

@@ -1,6 +1,6 @@
 /** Listening sockets that are held without accepting: bound here to be handed
  * on, or inherited from the process that bound them. */
-import { existsSync, lstatSync, unlinkSync } from "node:fs";
+import { closeSync, existsSync, lstatSync, unlinkSync } from "node:fs";
 import { lookup } from "node:dns/promises";
 import { createServer, isIP, type Server } from "node:net";
 import { dirname } from "node:path";
@@ -242,4 +242,22 @@ function addressOf(
     throw new RangeError(`Descriptor ${fd} is a socket that does not listen`);
   }
   return entry?.address ?? unixAddress("");
+}
+
+/** As `DaemonHost.closeInherited` promises. */
+export function closeInherited(fds: readonly number[]): void {
+  for (const fd of fds) {
+    if (process.versions.deno === undefined) closeSync(fd);
+    else closeByListening(fd);
+  }
+}
+
+/** Deno's `closeSync` knows the files that it has opened itself, and leaves
+ * other descriptors open without a word. A listener that is closed in the turn
+ * in which it began closes its descriptor, and has accepted nothing. */
+function closeByListening(fd: number): void {
+  const server = createServer();
+  server.on("error", () => {});
+  server.listen({ fd });
+  server.close();
 }

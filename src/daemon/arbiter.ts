@@ -11,7 +11,6 @@
  * story.
  */
 import type { LeveledLogger } from "../log.ts";
-import { escapeForLog } from "../logger.ts";
 import type { ChildProcess, ProcessEnd } from "./host.ts";
 import {
   type Beat,
@@ -423,7 +422,7 @@ export class Arbiter {
     if (reload === undefined) return;
     this.#reload = undefined;
     this.#ports.log.error(
-      `Not reloaded, the old workers serve on: ${escapeForLog(firstLine(why))}`,
+      `Not reloaded, the old workers serve on: ${why}`,
     );
     for (const worker of this.#workers) {
       if (worker.generation === reload.generation) this.#drain(worker, 0);
@@ -693,8 +692,4 @@ function describeEnd({ code, signal }: ProcessEnd): string {
 
 function refused(state: string): Outcome {
   return { ok: false, message: `The arbiter is ${state}` };
-}
-
-function firstLine(text: string): string {
-  return text.split("\n", 1)[0] ?? "";
 }

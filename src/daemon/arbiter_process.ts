@@ -141,7 +141,7 @@ class ArbiterProcess {
       await this.#hooks?.server("onExit", this.#info());
       const { failure } = this.#arbiter;
       if (failure !== undefined) {
-        log.critical("Stopped: the workers could not begin to serve");
+        log.critical(`The workers could not begin to serve: ${failure}`);
         this.#notify({ type: "failed", message: failure });
       } else log.info("Stopped");
       return code;
@@ -322,6 +322,11 @@ class ArbiterProcess {
   // ---- What is done about it ----
 
   #stop(reason: string, quick: boolean): void {
+    if (!this.#stopRequested) {
+      // Our workers have theirs. When the last of them has accepted what the
+      // kernel has queued, and closes, clients are refused and do not wait.
+      this.#daemonHost.closeInherited(this.#role.slots.map(({ fd }) => fd));
+    }
     this.#stopRequested = true;
     const { graceSeconds } = this.#config;
     this.#logs.log.info(

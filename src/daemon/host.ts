@@ -149,6 +149,9 @@ export interface DaemonHost {
    * Throws `RangeError` with a message for the user if one is not such a
    * socket, where the system tells. */
   inherited(count: number): HeldSocket[];
+  /** Closes inherited descriptors, so that nobody waits at a socket on which
+   * nobody will accept. */
+  closeInherited(fds: readonly number[]): void;
   /** Starts this program again, with the same runtime, the same options of the
    * runtime, and `args`. The channel to it is there at once. Where the system
    * refuses, it is a process with the pid 0 that has said why on its output, and

@@ -239,7 +239,9 @@ async function waitUntilReady(
     return 0;
   }
   host.write("stderr", `headgate: Not started; the log is ${log}\n`);
-  if (outcome.type === "failed") host.write("stderr", outcome.message);
+  if (outcome.type === "failed") {
+    host.write("stderr", `${outcome.message.trimEnd()}\n`);
+  }
   return 3;
 }
 

@@ -81,8 +81,9 @@ export async function runWorker(
     return await worker.serve(ear, host, daemonHost);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
-    const message = formatCommandError(error);
-    host.write("stderr", message);
+    // Others may fail in the same way: the arbiter says it once for all.
+    const message = formatCommandError(error).replace("headgate: ", "")
+      .trimEnd();
     send(parent, { type: "failed", message, exitCode: error.exitCode });
     return error.exitCode;
   }
