@@ -35,6 +35,7 @@ export {
   type GatewayOptions,
 } from "./src/gateway.ts";
 export { serveHandler, type ServeOptions, type Server } from "./src/serve.ts";
+export type { RequestWatch } from "./src/gate.ts";
 export { type AccessFormatter, compileAccessFormat } from "./src/access_log.ts";
 export { createEnviron, type EnvironOptions } from "./src/environ.ts";
 export { wsgi, type WsgiOptions } from "./src/apps/wsgi.ts";

@@ -46,6 +46,8 @@ export class Connection {
   #idleSince: number;
   #exchange: WireExchange | undefined;
   #requests = 0;
+  /** Where the gate's watch keeps the request that the handler has. */
+  #row: number | undefined;
   #emptyLineSkipped = false;
   /** How much of an unfinished head has been looked at. */
   #examined = 0;
@@ -149,6 +151,8 @@ export class Connection {
     if (head.contentLength > limits.content) {
       throw new HttpError(413, "Content too large", String(head.contentLength));
     }
+    // The handler is next, and it may never give the loop back.
+    this.#row = this.#gate.watch?.begin(wire.buffer, wire.start, head.end);
     wire.start = head.end;
     return head;
   }
@@ -242,6 +246,7 @@ export class Connection {
 
   /** The handler has settled; what is left of its request must go, too. */
   #finish(exchange: WireExchange): boolean | Promise<boolean> {
+    if (this.#row !== undefined) this.#unwatch(this.#row);
     if (this.#phase === LINGER) return false;
     const { response, content } = exchange;
     if (!response.ended) {
@@ -257,6 +262,11 @@ export class Connection {
     // All of it together may take no longer than a piece that is waited for.
     this.#deadline = this.#after(this.#gate.limits.bodySeconds);
     return this.#drain(content);
+  }
+
+  #unwatch(row: number): void {
+    this.#row = undefined;
+    this.#gate.watch?.end(row);
   }
 
   /** Reads content that nobody wanted, as long as that is cheaper than a new
@@ -280,6 +290,7 @@ export class Connection {
 
   /** A handler threw, or broke its contract. */
   #fail(exchange: WireExchange, error: unknown): boolean | Promise<boolean> {
+    if (this.#row !== undefined) this.#unwatch(this.#row);
     if (this.#phase === LINGER) return false;
     const { head, response } = exchange;
     if (error instanceof StreamError) {

@@ -18,4 +18,15 @@ export interface Gate {
   readonly lag: number;
   /** True once the gateway has been told to shut down. */
   readonly draining: boolean;
+  /** Told of each request that the handler is at work on. */
+  readonly watch: RequestWatch | undefined;
+}
+
+/** Keeps an account of the requests that a handler is at work on. */
+export interface RequestWatch {
+  /** The handler is about to be called for the head in `octets[start..end)`,
+   * which are lent for the call. Returns what `end()` is to be called with. */
+  begin(octets: Uint8Array, start: number, end: number): number;
+  /** The handler has settled. To be called once. */
+  end(row: number): void;
 }

@@ -7,7 +7,7 @@
  */
 import { Connection } from "./connection.ts";
 import type { AccessRecord, Handler } from "./exchange.ts";
-import type { Gate } from "./gate.ts";
+import type { Gate, RequestWatch } from "./gate.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import type { ByteStream } from "./stream.ts";
@@ -20,6 +20,8 @@ export interface GatewayOptions {
   readonly log?: Logger;
   /** Called once per finished exchange, refused ones included. */
   readonly access?: ((record: AccessRecord) => void) | undefined;
+  /** Told of each request that the handler is at work on. */
+  readonly watch?: RequestWatch | undefined;
 }
 
 /** Serves connections with one handler. */
@@ -60,6 +62,7 @@ class LiveGateway implements Gateway, Gate {
   readonly limits: Limits;
   readonly log: Logger;
   readonly access: ((record: AccessRecord) => void) | undefined;
+  readonly watch: RequestWatch | undefined;
   readonly lag: number;
   now = performance.now() / 1000;
   draining = false;
@@ -75,6 +78,7 @@ class LiveGateway implements Gateway, Gate {
     this.limits = Object.freeze({ ...defaultLimits, ...options.limits });
     this.log = options.log ?? silentLogger;
     this.access = options.access;
+    this.watch = options.watch;
     const {
       headSeconds,
       bodySeconds,
