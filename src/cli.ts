@@ -162,30 +162,32 @@ async function runCommand(
   let loaded = await loadConfig(sources, host);
   if (role === undefined) loaded = await enter(loaded, runtime);
   const { config } = loaded;
-  applyEnvironment(config, host);
   switch (role?.type) {
     case "arbiter":
       return await arbitrate(role, loaded, sources, args, runtime);
     case "worker":
+      applyEnvironment(config, host);
       return await work(role, loaded, runtime);
   }
   if (task !== "serve" && task !== "start") {
     return await ask(task, command, config, runtime);
+  }
+  for (const warning of loaded.warnings) {
+    host.write("stderr", `headgate: ${warning}\n`);
   }
   if (command.switches.includes("print-config")) {
     const { configReport } = await import("./config_report.ts");
     return print(host, configReport(sources, loaded, host));
   }
   if (command.switches.includes("check-config")) {
+    applyEnvironment(config, host);
     await hooksOf(loaded, await loadFor(config, host));
     return print(host, (await import("./config_report.ts")).configIsRight);
-  }
-  for (const warning of loaded.warnings) {
-    host.write("stderr", `headgate: ${warning}\n`);
   }
   if (task === "start" || needsArbiter(config)) {
     return await startWorkers(task === "start", loaded, args, runtime);
   }
+  applyEnvironment(config, host);
   const application = await loadFor(config, host);
   return await serveUntilStopped(
     { ...loaded, config: adoptActivated(config, host) },
@@ -261,6 +263,8 @@ async function enter(
   return { ...loaded, file };
 }
 
+/** Where the application is loaded, and after the configuration was read: its
+ * variables are none of our settings. */
 function applyEnvironment(config: Config, host: Host): void {
   for (const [name, value] of Object.entries(config.env)) {
     host.setEnv(name, value);

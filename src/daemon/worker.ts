@@ -159,6 +159,7 @@ class Worker {
     ear.hear = (order) => this.#obey(order);
     ear.loseArbiter = () => this.#leave("the arbiter has gone", grace);
     send(this.#arbiter, { type: "loaded" });
+    this.#beat(daemonHost, host.pid);
     await left;
     await this.#hooks?.worker("workerExit", this.#info);
     clearInterval(beats);
