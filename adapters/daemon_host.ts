@@ -74,9 +74,10 @@ export const daemonHost: DaemonHost = {
 
 let toParent: Channel | undefined;
 
-/** Made when it is first asked for: to listen keeps the process alive. */
+/** Made when it is first asked for: to listen keeps the process alive. That the
+ * other end may have closed it already is for its user to learn. */
 function parentChannel(): Channel | undefined {
-  if (toParent === undefined && process.connected === true) {
+  if (toParent === undefined && typeof process.send === "function") {
     toParent = new IpcChannel(process as unknown as IpcEnd);
   }
   return toParent;
@@ -85,9 +86,13 @@ function parentChannel(): Channel | undefined {
 // ---- Other processes ----
 
 function isAlive(pid: number): boolean {
-  const state = procText(pid, "stat")?.replace(/^.*\) /s, "")[0];
-  if (state !== undefined) return state !== "Z" && state !== "X";
-  return sendSignal(pid, 0) || isForeign(pid);
+  const stat = procText(pid, "stat");
+  if (stat === undefined) return sendSignal(pid, 0) || isForeign(pid);
+  // pid (name) state …, the number of threads being the 20th column.
+  const columns = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const [state] = columns;
+  // A zombie's other threads may be there yet, and hold its sockets and locks.
+  return state !== "X" && (state !== "Z" || Number(columns[17]) > 1);
 }
 
 /** It is there, and not ours to signal. */

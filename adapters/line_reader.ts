@@ -1,8 +1,9 @@
 /** Text that comes in chunks, passed on in whole lines. */
 import type { Readable } from "node:stream";
 
-/** A line that is longer is passed on in pieces, a line each. */
+/** A line that is longer is passed on as several. */
 const longestLine = 65_536;
+const tooLong = new RegExp(`[^\\n]{${longestLine}}(?=[^\\n])`, "g");
 
 /** Gives the function what comes, in texts that end with a newline, also where
  * the stream's end has none. Resolves when the stream has closed. */
@@ -11,23 +12,25 @@ export function readLines(
   take: (text: string) => void,
 ): Promise<void> {
   let partial = "";
+  const takeWhole = (text: string) =>
+    take(text.length > longestLine ? text.replace(tooLong, "$&\n") : text);
   stream.setEncoding("utf8");
   stream.on("data", (chunk: string) => {
     const end = chunk.lastIndexOf("\n") + 1;
     if (end > 0) {
-      take(partial + chunk.slice(0, end));
+      takeWhole(partial + chunk.slice(0, end));
       partial = "";
     }
     partial += chunk.slice(end);
-    if (partial.length >= longestLine) flush();
+    while (partial.length > longestLine) {
+      take(`${partial.slice(0, longestLine)}\n`);
+      partial = partial.slice(longestLine);
+    }
   });
-  const flush = () => {
-    if (partial !== "") take(`${partial}\n`);
-    partial = "";
-  };
   return new Promise((resolve) => {
     const ended = () => {
-      flush();
+      if (partial !== "") takeWhole(`${partial}\n`);
+      partial = "";
       resolve();
     };
     stream.once("end", ended).once("close", ended).on("error", ended);
