@@ -6,6 +6,7 @@
 import { CommandError, errorCode } from "../command_error.ts";
 import type { Host, PathStatus } from "../host.ts";
 import type { Logger } from "../logger.ts";
+import { type Clock, realClock } from "./clock.ts";
 import type { ControlServer, DaemonHost, Lock } from "./host.ts";
 import {
   type DaemonPaths,
@@ -14,12 +15,11 @@ import {
   successorPaths,
 } from "./paths.ts";
 import {
-  askStatus,
   inspect,
+  type Living,
   noPidfile,
   readPid,
-  type Standing,
-  standingOf,
+  takeLock,
 } from "./standing.ts";
 
 /** What is asked on a control socket is answered by one of these. */
@@ -40,19 +40,6 @@ export interface Claim {
    * the lock. Idempotent; never throws. */
   release(): void;
 }
-
-/** Passes time; tests pass it faster. */
-export interface Clock {
-  /** Milliseconds since some moment. */
-  now(): number;
-  sleep(ms: number): Promise<void>;
-}
-
-/** The time that everybody has. */
-export const realClock: Clock = {
-  now: () => performance.now(),
-  sleep: (ms) => new Promise((wake) => setTimeout(wake, ms)),
-};
 
 /** How a pidfile is claimed. */
 export interface ClaimOptions {
@@ -77,6 +64,7 @@ export async function refuseIfRunning(
 ): Promise<void> {
   const paths = daemonPaths(path, daemon);
   const standing = await inspect(paths, daemon);
+  if (standing.kind === "unreadable") throw standing.error;
   if (standing.kind !== "stopped") throw refusal(paths, standing);
 }
 
@@ -104,6 +92,7 @@ async function takeName(
   const { host, daemon, log, clock } = around;
   refuseOtherFiles(paths, host);
   const lock = await takeLock(paths, daemon, clock);
+  if ("kind" in lock) throw refusal(paths, lock);
   try {
     // With the lock in hand nobody else writes it.
     const stale = staleReason(paths, host, daemon);
@@ -155,33 +144,10 @@ function staleReason(
     : `pid ${pid} is gone`;
 }
 
-/** Whoever asks whether an arbiter lives holds the lock for a moment. */
-const LOCK_PATIENCE_MS = 1000;
-const LOCK_PAUSE_MS = 50;
-
-async function takeLock(
-  paths: DaemonPaths,
-  daemon: DaemonHost,
-  clock: Clock,
-): Promise<Lock> {
-  const deadline = clock.now() + LOCK_PATIENCE_MS;
-  while (true) {
-    const answered = await askStatus(paths, daemon);
-    if (answered === "absent") {
-      const lock = await daemon.lock(paths.lock);
-      if (lock !== undefined) return lock;
-    }
-    if (answered !== "absent" || clock.now() >= deadline) {
-      throw refusal(paths, standingOf(answered, paths, daemon));
-    }
-    await clock.sleep(LOCK_PAUSE_MS);
-  }
-}
-
 /** Why an arbiter cannot have this pidfile. */
 function refusal(
   { pidfile, control }: DaemonPaths,
-  standing: Exclude<Standing, { readonly kind: "stopped" }>,
+  standing: Living,
 ): CommandError {
   switch (standing.kind) {
     case "answering":
@@ -200,8 +166,6 @@ function refusal(
         `Something that is no headgate answers on ${control}`,
         "Stop it, or choose another path with --pidfile.",
       );
-    case "unreadable":
-      return standing.error;
   }
 }
 

@@ -11,23 +11,28 @@
  */
 import { CommandError, errorCode } from "../command_error.ts";
 import { escapeForLog } from "../logger.ts";
-import type { DaemonHost } from "./host.ts";
+import { type Clock, realClock } from "./clock.ts";
+import type { DaemonHost, Lock } from "./host.ts";
 import type { DaemonPaths } from "./paths.ts";
 import { type Command, readStatus, type Status } from "./protocol.ts";
 
-/** What is known of the arbiter that goes by a pidfile. */
-export type Standing =
+/** An arbiter that lives, or what is in its place. */
+export type Living =
   /** It answers. */
   | { readonly kind: "answering"; readonly status: Status }
   /** It lives, and does not answer: it is starting, or blocked, or its control
-   * socket was removed. `pid` is undefined when the pidfile is gone as well. */
+   * socket was removed. `pid` is undefined where the pidfile does not tell. */
   | { readonly kind: "mute"; readonly pid: number | undefined }
-  /** None lives. `stalePid` is what the last one left in the pidfile. */
-  | { readonly kind: "stopped"; readonly stalePid: number | undefined }
   /** We may not ask. */
   | { readonly kind: "forbidden" }
   /** Something answers, and not as an arbiter does. */
-  | { readonly kind: "stranger" }
+  | { readonly kind: "stranger" };
+
+/** What is known of the arbiter that goes by a pidfile. */
+export type Standing =
+  | Living
+  /** None lives. `stalePid` is what the last one left in the pidfile. */
+  | { readonly kind: "stopped"; readonly stalePid: number | undefined }
   /** None lives, and what is there is no pidfile. */
   | { readonly kind: "unreadable"; readonly error: CommandError };
 
@@ -38,11 +43,10 @@ const ANSWER_SECONDS = 3;
 export async function inspect(
   paths: DaemonPaths,
   daemon: DaemonHost,
+  clock: Clock = realClock,
 ): Promise<Standing> {
-  const answered = await askStatus(paths, daemon);
-  if (answered !== "absent") return standingOf(answered, paths, daemon);
-  const lock = await daemon.lock(paths.lock);
-  if (lock === undefined) return standingOf("absent", paths, daemon);
+  const lock = await takeLock(paths, daemon, clock);
+  if ("kind" in lock) return lock;
   lock.release();
   const reading = readPid(paths.pidfile, daemon);
   if (reading !== undefined && "error" in reading) {
@@ -51,27 +55,45 @@ export async function inspect(
   return { kind: "stopped", stalePid: reading?.pid };
 }
 
-/** The standing of an arbiter that lives: it has given this answer, or none
- * while it holds the lock. */
-export function standingOf(
-  answered: Answer,
+/** Whoever only asks holds the lock for a moment, and whoever starts is silent
+ * for a moment. */
+const LOCK_PATIENCE_MS = 1000;
+const LOCK_PAUSE_MS = 50;
+
+/** Takes the lock, or tells who has it. */
+export async function takeLock(
+  paths: DaemonPaths,
+  daemon: DaemonHost,
+  clock: Clock,
+): Promise<Lock | Living> {
+  const deadline = clock.now() + LOCK_PATIENCE_MS;
+  while (true) {
+    const answer = await askStatus(paths, daemon);
+    if (typeof answer === "object") return answer;
+    if (answer === "absent") {
+      const lock = await daemon.lock(paths.lock);
+      if (lock !== undefined) return lock;
+    }
+    if (answer === "silent" || clock.now() >= deadline) {
+      return { kind: "mute", pid: holderOf(paths, daemon) };
+    }
+    await clock.sleep(LOCK_PAUSE_MS);
+  }
+}
+
+function holderOf(
   { pidfile }: DaemonPaths,
   daemon: DaemonHost,
-): Exclude<Standing, { readonly kind: "stopped" }> {
-  if (typeof answered !== "string") return answered;
+): number | undefined {
   const reading = readPid(pidfile, daemon);
+  if (reading === undefined || !("pid" in reading)) return undefined;
   // One that is only just starting has not replaced its predecessor's yet.
-  const known = reading !== undefined && "pid" in reading &&
-    daemon.isAlive(reading.pid);
-  return { kind: "mute", pid: known ? reading.pid : undefined };
+  return daemon.isAlive(reading.pid) ? reading.pid : undefined;
 }
 
 /** What came of the question to the control socket. */
 export type Answer =
-  | Extract<
-    Standing,
-    { readonly kind: "answering" | "forbidden" | "stranger" }
-  >
+  | Exclude<Living, { readonly kind: "mute" }>
   | "absent"
   | "silent";
 

@@ -9,6 +9,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { realClock } from "../../src/daemon/clock.ts";
 import { CommandError } from "../../src/command_error.ts";
 import {
   daemonPaths,
@@ -19,7 +20,6 @@ import {
   type Claim,
   type ClaimOptions,
   claimPidfile,
-  realClock,
   refuseIfRunning,
 } from "../../src/daemon/pidfile.ts";
 import type { Status } from "../../src/daemon/protocol.ts";
@@ -175,21 +175,25 @@ test("inspect() finds who answers", async () => {
   const machine = new FakeMachine();
   const { daemon } = machine.start(1);
   const paths = daemonPaths(pidfile, daemon);
-  assertEquals(await inspect(paths, daemon), {
+  assertEquals(await inspect(paths, daemon, machine.clock), {
     kind: "stopped",
     stalePid: undefined,
   });
   machine.sockets.set(control, answerAs(7));
-  assertEquals(await inspect(paths, daemon), {
+  assertEquals(await inspect(paths, daemon, machine.clock), {
     kind: "answering",
     status: statusOf(7),
   });
   for (const answer of [{}, { ok: true, message: "?" }, "hello", null]) {
     machine.sockets.set(control, () => Promise.resolve(answer));
-    assertEquals(await inspect(paths, daemon), { kind: "stranger" });
+    assertEquals(await inspect(paths, daemon, machine.clock), {
+      kind: "stranger",
+    });
   }
   machine.sockets.set(control, "forbidden");
-  assertEquals(await inspect(paths, daemon), { kind: "forbidden" });
+  assertEquals(await inspect(paths, daemon, machine.clock), {
+    kind: "forbidden",
+  });
   assertEquals(machine.locks.size, 0);
 });
 
@@ -199,18 +203,36 @@ test("inspect() believes the lock, and not the pidfile", async () => {
   const paths = daemonPaths(pidfile, daemon);
   machine.files.set(pidfile, "7\n");
   machine.alive.add(7);
-  assertEquals(await inspect(paths, daemon), { kind: "stopped", stalePid: 7 });
+  assertEquals(await inspect(paths, daemon, machine.clock), {
+    kind: "stopped",
+    stalePid: 7,
+  });
   assertEquals(machine.locks.size, 0, "the lock is given back");
   machine.locks.set(paths.lock, 7);
-  assertEquals(await inspect(paths, daemon), { kind: "mute", pid: 7 });
+  assertEquals(await inspect(paths, daemon, machine.clock), {
+    kind: "mute",
+    pid: 7,
+  });
   machine.alive.delete(7);
-  assertEquals(await inspect(paths, daemon), { kind: "mute", pid: undefined });
+  assertEquals(await inspect(paths, daemon, machine.clock), {
+    kind: "mute",
+    pid: undefined,
+  });
   machine.files.set(pidfile, "garbage");
-  assertEquals(await inspect(paths, daemon), { kind: "mute", pid: undefined });
+  assertEquals(await inspect(paths, daemon, machine.clock), {
+    kind: "mute",
+    pid: undefined,
+  });
   machine.locks.clear();
-  assertEquals((await inspect(paths, daemon)).kind, "unreadable");
+  assertEquals(
+    (await inspect(paths, daemon, machine.clock)).kind,
+    "unreadable",
+  );
   machine.sockets.set(control, "silent");
-  assertEquals(await inspect(paths, daemon), { kind: "mute", pid: undefined });
+  assertEquals(await inspect(paths, daemon, machine.clock), {
+    kind: "mute",
+    pid: undefined,
+  });
 });
 
 // ---- Claiming ----

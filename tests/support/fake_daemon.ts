@@ -7,7 +7,7 @@ import type {
   DaemonHost,
   DaemonSignal,
 } from "../../src/daemon/host.ts";
-import type { Clock } from "../../src/daemon/pidfile.ts";
+import type { Clock } from "../../src/daemon/clock.ts";
 import type { Host, Output, PathStatus, Signal } from "../../src/host.ts";
 
 /** What answers on a control socket. */
@@ -101,6 +101,8 @@ export class FakeProcess {
   readonly pid: number;
   /** What it wrote. */
   readonly written: Record<Output, string> = { stdout: "", stderr: "" };
+  /** Whether a person reads that. */
+  hasTerminal = false;
   readonly host: Host;
   readonly daemon: DaemonHost;
   readonly #handlers = new Map<Signal, () => void>();
@@ -121,6 +123,7 @@ export class FakeProcess {
   #makeHost(machine: FakeMachine): Host {
     return withOnly<Host>({
       pid: this.pid,
+      isTerminal: () => this.hasTerminal,
       write: (output, text) => {
         this.written[output] += text;
       },
