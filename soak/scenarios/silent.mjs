@@ -1,0 +1,108 @@
+/** Whether those who send nothing, or little, hold up those who do. */
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { asClient, asServer, pinned } from "../../bench/place.mjs";
+import { median } from "../../bench/report.mjs";
+import { Crowd } from "../crowd.mjs";
+import { Load } from "../load.mjs";
+import { instant } from "../requests.mjs";
+import { faultsInWords } from "../tally.mjs";
+
+export const name = "silent";
+export const title = "1,000 silent connections and 100 slow senders";
+export const peers = ["gunicorn", "pm2"];
+
+const silent = 1_000;
+const slow = 100;
+const rounds = 7;
+const runMs = 2_000;
+const settleMs = 500;
+const mostTimes = 1.5;
+
+/** Clients in no hurry, so that what is measured is not a queue of their own. */
+const clients = [
+  { count: 8, keep: true, pick: instant, pauseMs: 8 },
+  { count: 4, keep: false, pick: instant, pauseMs: 8 },
+];
+
+export async function measure(stage) {
+  keepTo(asClient);
+  try {
+    return await compare(stage);
+  } finally {
+    keepTo(["taskset", "-c", "0-1023"]);
+  }
+}
+
+/** Binds all threads of this process to the processors that `pin` names. */
+function keepTo([, , cores]) {
+  if (!pinned) return;
+  spawnSync("taskset", ["-a", "-p", "-c", cores, String(process.pid)]);
+}
+
+async function compare(stage) {
+  const program = await stage.start({ pin: asServer });
+  const runs = [];
+  try {
+    await timedRun(program); // Not counted: everything is loaded afterwards.
+    for (let round = 0; round < rounds; round++) {
+      const without = await timedRun(program);
+      const crowd = new Crowd(program.port);
+      let beside;
+      try {
+        await crowd.gather(silent, slow);
+        await sleep(settleMs);
+        beside = await timedRun(program);
+        beside.crowd = crowd.size;
+        beside.ended = crowd.ended;
+      } finally {
+        await crowd.scatter();
+      }
+      await sleep(settleMs);
+      runs.push({ without, with: beside });
+    }
+  } finally {
+    await program.stop();
+  }
+  return { runs, checks: judge(runs) };
+}
+
+async function timedRun(program) {
+  const load = new Load(program.port, clients);
+  await sleep(runMs);
+  return (await load.stop()).toJSON();
+}
+
+function judge(runs) {
+  const times = median(
+    runs.map((run) => run.with.p99Ms / run.without.p99Ms),
+  );
+  const p99 = (key) => median(runs.map((run) => run[key].p99Ms)).toFixed(2);
+  const all = runs.flatMap((run) => [run.with, run.without]);
+  const failed = all.reduce((sum, { failed }) => sum + failed, 0);
+  const least = Math.min(...runs.map((run) => run.with.crowd));
+  return [
+    {
+      what: "p99 with them, of without (median of pairs)",
+      figure: times.toFixed(2),
+      detail: `${p99("with")} ms of ${p99("without")} ms`,
+      goal: `${mostTimes} or less`,
+      met: times <= mostTimes,
+    },
+    {
+      what: "failed requests",
+      figure: failed,
+      detail: all.map(faultsInWords).join(" ").trim(),
+      goal: "0",
+      met: failed === 0,
+    },
+    {
+      what: "slow or silent connections, the least",
+      figure: least,
+      detail: `${runs.at(-1).with.ended} of the last ended by the server`,
+      goal: `${(silent + slow) * 0.9} or more`,
+      met: least >= (silent + slow) * 0.9,
+    },
+  ];
+}
