@@ -55,8 +55,8 @@ export async function inspect(
   return { kind: "stopped", stalePid: reading?.pid };
 }
 
-/** Whoever only asks holds the lock for a moment, and whoever starts is silent
- * for a moment. */
+/** Whoever only asks holds the lock for a moment; whoever starts or leaves is
+ * silent for a moment. */
 const LOCK_PATIENCE_MS = 1000;
 const LOCK_PAUSE_MS = 50;
 
@@ -74,7 +74,7 @@ export async function takeLock(
       const lock = await daemon.lock(paths.lock);
       if (lock !== undefined) return lock;
     }
-    if (answer === "silent" || clock.now() >= deadline) {
+    if (clock.now() >= deadline) {
       return { kind: "mute", pid: holderOf(paths, daemon) };
     }
     await clock.sleep(LOCK_PAUSE_MS);

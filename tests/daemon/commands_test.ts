@@ -52,6 +52,7 @@ async function run(
     process.daemon,
     machine.clock,
   );
+  assert(![...machine.locks.values()].includes(100), "no lock is kept");
   machine.end(100);
   assert(!process.signal("SIGINT"), "the signals are left to others");
   const { stdout: out, stderr: err } = process.written;
@@ -469,14 +470,19 @@ test("stop --quick is impatient, and says how to end what is left", async () => 
 });
 
 test("stop tells a person what it waits for", async () => {
-  const machine = new FakeMachine();
-  const server = await FakeServer.start(machine, 7);
-  server.leaveMs = 4000;
-  const { err } = await run(machine, "stop", {}, (process) => {
-    process.hasTerminal = true;
-  });
+  const messageTo = async (hasTerminal: boolean, quick: boolean) => {
+    const machine = new FakeMachine();
+    const server = await FakeServer.start(machine, 7);
+    server.leaveMs = 4000;
+    const { err } = await run(machine, "stop", { quick }, (process) => {
+      process.hasTerminal = hasTerminal;
+    });
+    return err;
+  };
+  assertEquals(await messageTo(false, false), "");
+  assertEquals(await messageTo(true, true), "");
   assertEquals(
-    err,
+    await messageTo(true, false),
     "headgate: Waiting for running requests, at most 20 s; headgate stop " +
       `--quick --pidfile ${pidfile} cuts them.\n`,
   );
@@ -595,6 +601,27 @@ test("restart waits until the new one answers in place of the old", async () => 
   assertEquals(machine.files, new Map([[pidfile, "1007\n"]]));
 });
 
+test("restart waits for the old process, also after another has its name", async () => {
+  const machine = new FakeMachine();
+  const server = await FakeServer.start(machine, 7);
+  server.leave = () => {
+    server.claim.release();
+    machine.after(5000, () => machine.end(7));
+  };
+  const before = machine.clock.now();
+  assertEquals((await run(machine, "restart")).code, 0);
+  assert(machine.clock.now() - before >= 5000);
+});
+
+test("restart waits for another answer, also in another container", async () => {
+  const machine = new FakeMachine();
+  const server = await FakeServer.start(machine, 7);
+  server.leaveMs = 2000;
+  machine.alive.delete(7);
+  const result = await run(machine, "restart");
+  assertEquals(result.out, "Restarted: pid 7 is now 1007\n");
+});
+
 test("restart tells that the old one does not leave", async () => {
   const machine = new FakeMachine();
   const server = await FakeServer.start(machine, 7);
@@ -623,15 +650,22 @@ test("a signal ends the waiting, and not what was asked for", async () => {
     const machine = new FakeMachine();
     const server = await FakeServer.start(machine, 7);
     server.leaveMs = 10_000;
-    const { code, out, err } = await run(machine, "stop", {}, (process) => {
+    let written: FakeProcess["written"] | undefined;
+    const { code } = await run(machine, "stop", {}, (process) => {
+      written = process.written;
       machine.after(500, () => process.signal(signal));
     });
-    assertEquals([code, out], [expected, ""]);
-    assertMatch(err, /^headgate: No longer waiting; [^\n]+\n$/);
+    assertEquals(code, expected);
     assertEquals(server.asked.length, 1);
+    // Nobody polls any more, and nothing more is said.
     const before = machine.clock.now();
-    await Promise.resolve();
-    assert(machine.clock.now() - before <= 100, "nobody polls any more");
+    for (let turn = 0; turn < 1000; turn++) await Promise.resolve();
+    assert(machine.clock.now() - before <= 100);
+    assertEquals(written?.stdout, "");
+    assertMatch(
+      written?.stderr ?? "",
+      /^headgate: No longer waiting; [^\n]+\n$/,
+    );
   }
 });
 

@@ -325,6 +325,19 @@ test("claimPidfile() waits for whoever only asks", async () => {
   claim.release();
 });
 
+test("claimPidfile() waits for whoever is just leaving", async () => {
+  const machine = new FakeMachine();
+  const first = await claimFor(machine, machine.start(7));
+  await first.claim.serve(() => {
+    // The question came, and the answer does not.
+    first.claim.release();
+    return Promise.resolve(undefined);
+  });
+  const { claim } = await claimFor(machine, machine.start(5));
+  assertEquals(machine.files.get(pidfile), "5\n");
+  claim.release();
+});
+
 test("claimPidfile() does not believe a free lock where somebody answers", async () => {
   // As seen from another network namespace, with the directory shared.
   const machine = new FakeMachine();
@@ -344,6 +357,12 @@ test("claimPidfile() overwrites nothing but a pidfile", async () => {
   machine.files.set(pidfile, "#!/bin/sh\nexit 1\n");
   const error = await refusalFor(machine, machine.start(5));
   assertStringIncludes(error.message, 'it holds "#!/bin/sh\\x0aexit 1"');
+  const { daemon } = machine.start(6);
+  await assertRejects(
+    () => refuseIfRunning(pidfile, daemon),
+    CommandError,
+    "is not a pidfile",
+  );
   machine.files.clear();
   for (const kind of ["file", "directory", "other"] as const) {
     machine.others.set(control, kind);
