@@ -69,6 +69,8 @@ export class RequestTable implements RequestWatch {
     this.beat();
   }
 
+  /** Writes the request line down, as far as it is told. Beyond what the table
+   * can hold, requests are counted. */
   begin(octets: Uint8Array, start: number, end: number): number {
     const cells = this.#cells;
     if (this.#freeCount === 0) {
@@ -92,6 +94,7 @@ export class RequestTable implements RequestWatch {
     return row;
   }
 
+  /** Forgets it. */
   end(row: number): void {
     if (row < 0) {
       this.#cells[UNLISTED]!--;
