@@ -21,6 +21,7 @@ import type {
   MaybePromise,
   Transport,
 } from "../src/stream.ts";
+import { acceptQueued } from "./accept_queue.ts";
 import {
   defaultHostname,
   listenError,
@@ -136,11 +137,15 @@ function listen(
   if (Bun === undefined) throw wrongRuntime("bunTransport", "Bun");
   // Connections come after this function has returned.
   let address = givenAddress(options);
+  let accepted = 0;
   const listening = {
     allowHalfOpen: true,
     socket: {
       binaryType: "uint8array",
-      open: (socket) => accept(new BunStream(socket, address)),
+      open(socket) {
+        accepted++;
+        accept(new BunStream(socket, address));
+      },
       ...handlers,
     },
   } satisfies BunListenOptions;
@@ -150,9 +155,9 @@ function listen(
   }
   return {
     address,
-    close() {
+    async close() {
+      await acceptQueued(() => accepted);
       listener.stop();
-      return Promise.resolve();
     },
   };
 }

@@ -23,6 +23,7 @@ import type {
   MaybePromise,
   Transport,
 } from "../src/stream.ts";
+import { acceptQueued } from "./accept_queue.ts";
 import {
   defaultBacklog,
   defaultHostname,
@@ -154,6 +155,7 @@ class DenoAcceptor implements Listener {
   readonly #listener: DenoListener;
   readonly #accepting: Promise<void>;
   #open = true;
+  #accepted = 0;
   #endWait: (() => void) | null = null;
 
   constructor(listener: DenoListener, accept: (stream: ByteStream) => void) {
@@ -162,13 +164,14 @@ class DenoAcceptor implements Listener {
     this.#accepting = this.#run(accept);
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
+    await acceptQueued(() => this.#accepted);
     if (this.#open) {
       this.#open = false;
       this.#listener.close();
       this.#endWait?.();
     }
-    return this.#accepting;
+    await this.#accepting;
   }
 
   async #run(accept: (stream: ByteStream) => void): Promise<void> {
@@ -183,6 +186,7 @@ class DenoAcceptor implements Listener {
   async #next(): Promise<DenoConn | null> {
     try {
       const conn = await this.#listener.accept();
+      this.#accepted++;
       sendAtOnce(conn);
       return conn;
     } catch (cause) {

@@ -245,19 +245,22 @@ function addressOf(
 }
 
 /** As `DaemonHost.closeInherited` promises. */
-export function closeInherited(fds: readonly number[]): void {
+export function closeInherited(fds: readonly number[], last: boolean): void {
+  const { deno, bun } = process.versions;
   for (const fd of fds) {
-    if (process.versions.deno === undefined) closeSync(fd);
+    if (deno === undefined && (bun !== undefined || !last)) closeSync(fd);
     else closeByListening(fd);
   }
 }
 
-/** Deno's `closeSync` knows the files that it has opened itself, and leaves
- * other descriptors open without a word. A listener that is closed in the turn
- * in which it began closes its descriptor, and has accepted nothing. */
+/** A listener that is closed in the turn in which it began closes its
+ * descriptor, and has accepted nothing. Deno's `closeSync` knows the files that
+ * it has opened itself, and leaves other descriptors open without a word. On
+ * Node the queue is made short so: it accepts one connection a turn, and could
+ * not empty one that fills up meanwhile. */
 function closeByListening(fd: number): void {
   const server = createServer();
   server.on("error", () => {});
-  server.listen({ fd });
+  server.listen({ fd }, 1);
   server.close();
 }

@@ -26,6 +26,7 @@ import type {
   MaybePromise,
   Transport,
 } from "../src/stream.ts";
+import { acceptQueued } from "./accept_queue.ts";
 import {
   defaultBacklog,
   defaultHostname,
@@ -57,7 +58,11 @@ async function listen(
   }
   const server = createServer({ allowHalfOpen: true, noDelay: true });
   let path = options.path ?? null;
-  server.on("connection", (socket) => accept(new NodeStream(socket, path)));
+  let accepted = 0;
+  server.on("connection", (socket) => {
+    accepted++;
+    accept(new NodeStream(socket, path));
+  });
   await bind(server, options);
   const bound = server.address();
   if (typeof bound === "string") path = bound; // an inherited Unix socket
@@ -67,10 +72,11 @@ async function listen(
     address: bound === null || typeof bound === "string"
       ? unixAddress(path)
       : tcpAddress(bound.address, bound.port),
-    close() {
+    async close() {
+      if (options.fd === undefined) refuseMore(server);
+      await acceptQueued(() => accepted);
       // Its callback would wait for the accepted connections, which live on.
       if (server.listening) server.close();
-      return Promise.resolve();
     },
   };
 }
@@ -80,16 +86,30 @@ function bind(server: Server, options: ListenOptions): Promise<void> {
   server.once("error", (cause: NodeJS.ErrnoException) => {
     reject(listenError(options, cause, codeOf(cause, options)));
   });
-  server.listen(endpoint(options), () => {
+  const listening = () => {
     server.removeAllListeners("error");
     resolve();
-  });
+  };
+  // Beside a descriptor, the options' backlog is not looked at.
+  const { fd, backlog = defaultBacklog } = options;
+  if (fd !== undefined) server.listen({ fd }, backlog, listening);
+  else server.listen(endpoint(options), listening);
   return promise;
+}
+
+/** Node accepts one connection a turn, so that a busy queue would never be
+ * empty: from now on the kernel takes next to none. Whoever is not taken tries
+ * again after a second, and is refused then. To listen again is how a queue is
+ * made shorter, which only the handle can, and that is not documented. */
+function refuseMore(server: Server): void {
+  const { _handle: handle } = server as unknown as {
+    _handle?: { listen?: (backlog: number) => unknown } | null;
+  };
+  if (process.versions.deno === undefined) handle?.listen?.(1);
 }
 
 function endpoint(options: ListenOptions): object {
   const backlog = options.backlog ?? defaultBacklog;
-  if (options.fd !== undefined) return { fd: options.fd, backlog };
   if (options.path !== undefined) return { path: options.path, backlog };
   return {
     host: options.hostname ?? defaultHostname,

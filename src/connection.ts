@@ -32,6 +32,10 @@ const DRAIN = 3;
 /** We have said our last, and wait for the peer to have read it. */
 const LINGER = 4;
 
+/** Whoever has just connected is about to ask, more likely than one who has
+ * been answered. */
+const FRESH_PATIENCE = 3;
+
 /** Pipelined answers are sent and others are let in after so much output. */
 const FAIR_OUTPUT = 49_152;
 
@@ -442,7 +446,8 @@ export class Connection {
   closeIfIdleFor(seconds: number): void {
     if (
       this.#phase === IDLE && !this.#wire.stalled &&
-      this.#gate.now - this.#idleSince >= seconds
+      this.#gate.now - this.#idleSince >=
+        (this.#requests === 0 ? FRESH_PATIENCE * seconds : seconds)
     ) {
       this.#stream.closeWrite();
       this.#stream.close();

@@ -49,6 +49,9 @@ const DRAIN_TICK_SECONDS = 0.05;
  * just been answered, or accepted, may have a request on its way. */
 const QUIET_SECONDS = 0.3;
 
+/** Beyond two ticks, a process that was away for so long stood still. */
+const PAUSE_SECONDS = 0.05;
+
 /** Makes a gateway whose connections `handler` answers. */
 export function createGateway(
   handler: Handler,
@@ -68,6 +71,8 @@ class LiveGateway implements Gateway, Gate {
   draining = false;
   readonly #connections = new Set<Connection>();
   #formerRequests = 0;
+  #tickSeconds = 0;
+  #paused = false;
   #timer: ReturnType<typeof setInterval> | undefined;
   #cutAt = Infinity;
   #drained: Promise<void> | undefined;
@@ -156,12 +161,19 @@ class LiveGateway implements Gateway, Gate {
   }
 
   #setTimer(seconds: number): void {
+    this.#tickSeconds = seconds;
     clearInterval(this.#timer);
     this.#timer = setInterval(() => this.#tick(), seconds * 1000);
   }
 
   #tick(): void {
+    const before = this.now;
     this.now = performance.now() / 1000;
+    // Where the process stood still, what has arrived meanwhile is still to be
+    // read: nobody is late yet.
+    this.#paused = !this.#paused &&
+      this.now - before > 2 * this.#tickSeconds + PAUSE_SECONDS;
+    if (this.#paused) return;
     for (const connection of this.#connections) {
       if (this.now >= this.#cutAt) {
         // Its handler may never settle; nobody waits for it any longer.

@@ -325,7 +325,8 @@ class ArbiterProcess {
     if (!this.#stopRequested) {
       // Our workers have theirs. When the last of them has accepted what the
       // kernel has queued, and closes, clients are refused and do not wait.
-      this.#daemonHost.closeInherited(this.#role.slots.map(({ fd }) => fd));
+      const fds = this.#role.slots.map(({ fd }) => fd);
+      this.#daemonHost.closeInherited(fds, !this.#shared());
     }
     this.#stopRequested = true;
     const { graceSeconds } = this.#config;
@@ -334,10 +335,15 @@ class ArbiterProcess {
         `requests end, at most ${graceSeconds} s; again stops at once`,
     );
     this.#daemonHost.notify("STOPPING=1");
-    if (this.#role.predecessor === null && this.#successor === undefined) {
-      this.#socketsToRemove();
-    }
+    if (!this.#shared()) this.#socketsToRemove();
     this.#arbiter.stop(quick);
+  }
+
+  /** Whether another arbiter's workers accept on our sockets. */
+  #shared(): boolean {
+    const { predecessor } = this.#role;
+    return this.#successor !== undefined ||
+      (predecessor !== null && this.#daemonHost.isAlive(predecessor));
   }
 
   /** The files of our Unix sockets, unless others accept on them. */

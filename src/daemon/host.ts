@@ -150,8 +150,9 @@ export interface DaemonHost {
    * socket, where the system tells. */
   inherited(count: number): HeldSocket[];
   /** Closes inherited descriptors, so that nobody waits at a socket on which
-   * nobody will accept. */
-  closeInherited(fds: readonly number[]): void;
+   * nobody will accept. `last` tells that whoever still accepts on them is
+   * about to leave, so that the kernel need not queue more. */
+  closeInherited(fds: readonly number[], last: boolean): void;
   /** Starts this program again, with the same runtime, the same options of the
    * runtime, and `args`. The channel to it is there at once. Where the system
    * refuses, it is a process with the pid 0 that has said why on its output, and

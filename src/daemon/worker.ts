@@ -13,16 +13,20 @@ import type { HookSet, WorkerInfo } from "../hooks.ts";
 import type { Host } from "../host.ts";
 import { type Logs, openLogs } from "../log_files.ts";
 import { traceOf } from "../logger.ts";
-import type { Listener, Transport } from "../stream.ts";
+import type { Listener, ListenOptions, Transport } from "../stream.ts";
 import type { Channel, DaemonHost, DaemonSignal } from "./host.ts";
 import {
   type Order,
   readOrder,
   type Report,
+  type Slot,
   type WorkerRole,
 } from "./protocol.ts";
 
 const beatSeconds = 1;
+
+/** How long all workers have to let go of each other's sockets. */
+const letGoSeconds = 0.1;
 
 /** Serves until it is told to leave, and resolves with its exit code. */
 export async function runWorker(
@@ -70,7 +74,9 @@ export async function runWorker(
       access: hooks?.afterRequests(logs.access, info) ?? logs.access,
     });
     const worker = new Worker(
+      daemonHost,
       config,
+      role.slots,
       info,
       hooks,
       parent,
@@ -78,7 +84,7 @@ export async function runWorker(
       gateway,
       transport,
     );
-    return await worker.serve(ear, host, daemonHost);
+    return await worker.serve(ear, host);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     // Others may fail in the same way: the arbiter says it once for all.
@@ -95,12 +101,18 @@ interface Ear {
   loseArbiter: () => void;
 }
 
+function pause(seconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+}
+
 function send(channel: Channel, report: Report): void {
   channel.send(report);
 }
 
 class Worker {
+  readonly #daemonHost: DaemonHost;
   readonly #config: Config;
+  readonly #slots: readonly Slot[];
   readonly #info: WorkerInfo;
   readonly #hooks: HookSet | undefined;
   readonly #arbiter: Channel;
@@ -116,7 +128,9 @@ class Worker {
   #left: () => void = () => {};
 
   constructor(
+    daemonHost: DaemonHost,
     config: Config,
+    slots: readonly Slot[],
     info: WorkerInfo,
     hooks: HookSet | undefined,
     arbiter: Channel,
@@ -124,7 +138,9 @@ class Worker {
     gateway: Gateway,
     transport: Transport,
   ) {
+    this.#daemonHost = daemonHost;
     this.#config = config;
+    this.#slots = slots;
     this.#info = info;
     this.#hooks = hooks;
     this.#arbiter = arbiter;
@@ -133,7 +149,8 @@ class Worker {
     this.#transport = transport;
   }
 
-  async serve(ear: Ear, host: Host, daemonHost: DaemonHost): Promise<number> {
+  async serve(ear: Ear, host: Host): Promise<number> {
+    const daemonHost = this.#daemonHost;
     const { log } = this.#logs;
     const grace = this.#config.graceSeconds;
     const left = new Promise<void>((resolve) => this.#left = resolve);
@@ -189,7 +206,7 @@ class Worker {
         this.#listeners.set(
           fd,
           await this.#transport.listen(
-            { fd, backlog },
+            { fd, ...this.#addressOf(fd), backlog },
             (stream) => this.#gateway.accept(stream),
           ),
         );
@@ -208,6 +225,14 @@ class Worker {
       this.#exitCode = 1;
       this.#leave(undefined, 0);
     }
+  }
+
+  /** Not every runtime can tell where an inherited socket listens. */
+  #addressOf(fd: number): ListenOptions {
+    const { host, port } = this.#slots.find((slot) => slot.fd === fd)
+      ?.address ?? { host: "", port: 0 };
+    if (host === "") return {};
+    return port === 0 ? { path: host } : { hostname: host, port };
   }
 
   #beat(daemonHost: DaemonHost, pid: number): void {
@@ -236,6 +261,14 @@ class Worker {
 
   async #close(drained: Promise<void>, graceSeconds: number): Promise<void> {
     await this.#listening;
+    // A socket that anybody holds open still takes connections. Each of us
+    // lets go of those that are not its own, and has time to, before the last
+    // one that accepts on a socket closes it.
+    this.#daemonHost.closeInherited(
+      this.#slots.map(({ fd }) => fd).filter((fd) => !this.#listeners.has(fd)),
+      false,
+    );
+    await pause(letGoSeconds);
     await Promise.all(
       [...this.#listeners.values()].map((listener) => listener.close()),
     );

@@ -1,0 +1,23 @@
+/** What has connected before a listener closes is served: the kernel resets
+ * whatever it has queued when the socket goes. */
+
+/** Without an end it would be open for as long as clients come. */
+const patienceMs = 500;
+
+/** Lets the event loop turn until a turn has accepted nothing. Whoever closes
+ * the listener at once then, leaves next to nobody in the queue. */
+export async function acceptQueued(accepted: () => number): Promise<void> {
+  const deadline = performance.now() + patienceMs;
+  while (performance.now() < deadline) {
+    const before = accepted();
+    // The first may come before the loop has looked at the socket.
+    await turn();
+    await turn();
+    if (accepted() === before) return;
+  }
+}
+
+/** Resolves right after the loop has looked for what has arrived. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
