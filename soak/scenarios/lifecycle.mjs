@@ -61,7 +61,8 @@ export async function underLoad(stage, act) {
   };
 }
 
-/** Does something so many times, evenly over the time of the load. */
+/** Does something so many times, evenly over the time of the load; later where
+ * the time before has not ended yet. */
 async function evenly(load, seconds, times, act) {
   for (let n = 0; n < times; n++) {
     while (load.seconds < (n + 0.5) * seconds / times) await sleep(10);
@@ -92,7 +93,11 @@ export const reload = {
     underLoad(stage, async (program, load) => {
       const { seconds, workers } = stage.options;
       const first = new Set(await program.workers());
-      await evenly(load, seconds, times, () => program.reload());
+      await evenly(load, seconds, times, async () => {
+        const known = new Set(load.tally.pids.keys());
+        await program.reload();
+        await settled(() => strangers(load.tally, known) >= workers);
+      });
       const renewed = await settled(async () => {
         const pids = await program.workers();
         return pids.length === workers && !pids.some((pid) => first.has(pid));
@@ -104,6 +109,11 @@ export const reload = {
       return [done("reloads", renewed ? generation - 1 : 0, times)];
     }),
 };
+
+/** How many processes have answered that had not. */
+function strangers({ pids }, known) {
+  return [...pids.keys()].filter((pid) => !known.has(pid)).length;
+}
 
 export const scale = {
   name: "scale",
