@@ -28,8 +28,6 @@ export const PATH = 4;
 export const QUERY = 8;
 /** 0-9, A-F, a-f. */
 export const HEX = 16;
-/** Beyond ASCII. */
-export const HIGH = 32;
 
 const ALPHANUMERIC =
   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -53,7 +51,6 @@ function classify(): Uint8Array {
   classes[HTAB]! |= VALUE;
   for (let octet = 0x20; octet < 256; octet++) {
     if (octet !== 0x7f) classes[octet]! |= VALUE;
-    if (octet >= 0x80) classes[octet]! |= HIGH;
   }
   return classes;
 }
@@ -73,7 +70,6 @@ export function hexValue(octet: number): number {
   return octet <= 0x39 ? octet - 0x30 : (octet | 0x20) - 0x57;
 }
 
-const asciiDecoder = new TextDecoder();
 const asciiEncoder = new TextEncoder();
 
 /** A `Buffer` decodes Latin-1 in one native call; all three runtimes have it as
@@ -86,20 +82,18 @@ const latin1Slice = (globalThis as {
   };
 }).Buffer?.prototype.latin1Slice;
 
-/** Octets as characters, where it is known whether all are ASCII.
- * (`TextDecoder("latin1")` is windows-1252, and so is wrong for 0x80-0x9f.) */
+/** Octets as characters. (`TextDecoder("latin1")` is windows-1252, and so is
+ * wrong for 0x80-0x9f.) */
 export function decodeOctets(
   buffer: Uint8Array,
   start: number,
   end: number,
-  ascii: boolean,
 ): string {
   if (latin1Slice !== undefined) return latin1Slice.call(buffer, start, end);
-  if (ascii) return asciiDecoder.decode(buffer.subarray(start, end));
   return decodeSlowly(buffer, start, end);
 }
 
-/** For octets beyond ASCII where there is no `Buffer`. */
+/** For where there is no `Buffer`. */
 export function decodeSlowly(
   buffer: Uint8Array,
   start: number,

@@ -122,14 +122,8 @@ export class ChunkedDecoder {
   }
 
   #takeTrailer(buffer: Uint8Array, end: number): void {
-    const section = parseFieldSection(
-      buffer,
-      this.at,
-      end,
-      this.#limits,
-      this.at,
-      true,
-    );
+    const { at } = this;
+    const section = parseFieldSection(buffer, at, end, this.#limits, at);
     if (section === undefined) return;
     for (let i = 0; i < section.length; i++) {
       const { lower } = section.name(i);

@@ -111,16 +111,7 @@ export function parseRequestHead(
   if (version === undefined) return pendingLine(start, end, limits);
   const lineEnd = target.end + 1 + VERSION_LENGTH;
 
-  // Beyond ASCII there is nothing in a request line that has come so far, save
-  // in the authority of an absolute target, which ends at the first such octet.
-  const fields = parseFieldSection(
-    buffer,
-    lineEnd + 2,
-    end,
-    limits,
-    start,
-    true,
-  );
+  const fields = parseFieldSection(buffer, lineEnd + 2, end, limits, start);
   if (fields === undefined) return undefined;
   return judge(fields, start, methodEnd, target, version);
 }
@@ -295,7 +286,7 @@ function judge(
 /** CONNECT has a form of target of its own (RFC 9112 §3.2.3), which is not read. */
 function isConnect(buffer: Uint8Array, start: number, end: number): boolean {
   return end - start === 7 && buffer[start] === 0x43 &&
-    decodeOctets(buffer, start, end, true) === "CONNECT";
+    decodeOctets(buffer, start, end) === "CONNECT";
 }
 
 /** The method as a string that all requests share, where it is a common one. */
@@ -324,5 +315,5 @@ export function firstLine(
   while (
     at < end && at - start < 256 && buffer[at] !== CR && buffer[at] !== LF
   ) at++;
-  return decodeOctets(buffer, start, at, false);
+  return decodeOctets(buffer, start, at);
 }

@@ -26,7 +26,7 @@ function parse(
   const wire = octets(`??${text}`);
   // What lies behind the end has not arrived: it must not be looked at.
   const buffer = octets(`??${text}\n\0\r\n\r\n`);
-  const section = parseFieldSection(buffer, 2, wire.length, limits, 2, true);
+  const section = parseFieldSection(buffer, 2, wire.length, limits, 2);
   buffer.fill(0x21); // the buffer may be reused
   return section;
 }
@@ -125,13 +125,12 @@ test("parseFieldSection() decodes what stands before the section with it", () =>
     wire.length,
     defaultLimits,
     0,
-    true,
   )!;
   assertEquals(section.text.slice(0, 4), "LINE");
   assertEquals(section.value(0), "b");
   const high = octets("L\xefNE\r\nA: b\r\n\r\n");
   assertEquals(
-    parseFieldSection(high, 6, high.length, defaultLimits, 0, false)!.text
+    parseFieldSection(high, 6, high.length, defaultLimits, 0)!.text
       .slice(0, 4),
     "L\xefNE",
   );
@@ -200,6 +199,14 @@ test("parseFieldSection() answers alike what breaks two rules, however it arrive
   assertRefused(`${filler}${filler}a: ${"v".repeat(15)}\0\r\n\r\n`, 400, small);
   assertRefused(`${filler}${filler}a: ${"v".repeat(15)}\rx\r\n`, 431, small);
   assertRefused(`${filler}${filler}a: ${"v".repeat(14)}\rx\r\n`, 400, small);
+});
+
+test("parseFieldSection() does not count what lies behind the end", () => {
+  const limits = { ...defaultLimits, fieldLine: 30 };
+  for (let length = 26; length < 31; length++) {
+    const line = octets("X: ".padEnd(60, "v"));
+    assertEquals(parseFieldSection(line, 0, length, limits, 0), undefined);
+  }
 });
 
 test("parseFieldSection() refuses an endless line as soon as it is too long", () => {
@@ -317,6 +324,32 @@ test("FieldSection.mayRepeat is false only where no name occurs twice", () => {
   const long = `X-${"a".repeat(200)}: 1\r\n`;
   for (let i = 0; i < 3; i++) {
     assertEquals(parse(`${long}${long}\r\n`)?.mayRepeat, true);
+  }
+});
+
+test("FieldSection.mayRepeat is true although a name was forgotten between", () => {
+  // All of one hash, so that the third puts the first out.
+  const text = "b~b~: 1\r\nb~c_: 2\r\nc_b~: 3\r\nb~b~: 4\r\n\r\n";
+  for (let i = 0; i < 4; i++) assertEquals(parse(text)?.mayRepeat, true);
+});
+
+test("parseFieldSection() is not misled by the names of the section before", () => {
+  const names = ["Accept", "Accept-Encoding", "Accep", "A", "accept", "bccept"];
+  for (const before of names) {
+    for (const name of names) {
+      for (const text of [`${before}: 1\r\n`, `${name}:v\r\nX: 2\r\n`]) {
+        assertEquals(parse(text), undefined);
+      }
+      assertEquals(lines(parse(`${before}: 1\r\n\r\n`)!), [
+        [before.toLowerCase(), "1"],
+      ]);
+      assertEquals(parse(name), undefined);
+      assertRefused(`${name} : v\r\n\r\n`, 400);
+      assertRefused(`${name}\r\n\r\n`, 400);
+      assertEquals(lines(parse(`${name}: v\r\n\r\n`)!), [
+        [name.toLowerCase(), "v"],
+      ]);
+    }
   }
 });
 
