@@ -322,6 +322,64 @@ test("Wire.put() copies small content and sends it in order", async () => {
   );
 });
 
+test("Wire.put() copies to where memory is moved fast, whatever stands before", () => {
+  const sent: Uint8Array[] = [];
+  const stream = new MemoryStream();
+  stream.write = (bytes) => {
+    sent.push(bytes.slice());
+    distance = bytes.byteOffset + head.length - content.byteOffset;
+  };
+  const wire = new Wire(stream);
+  const memory = pattern(10_000 + 40);
+  let head = "";
+  let content = memory;
+  let distance = NaN;
+  for (let length = 0; length < 40; length++) {
+    head = "h".repeat(length);
+    content = memory.subarray(40 - length);
+    wire.putText(head);
+    assertEquals(wire.buffered, length);
+    assertEquals(wire.put(content), undefined);
+    assertEquals(wire.buffered, length + content.length);
+    wire.putText("tail");
+    wire.flush();
+    assertEquals(sent.pop(), concat([octets(head), content, octets("tail")]));
+    assertEquals(distance & 15, 0);
+    assert(wire.sent);
+  }
+});
+
+test("Wire.put() does not move much to copy fast", () => {
+  const stream = new MemoryStream();
+  const sent: Uint8Array[] = [];
+  stream.write = (bytes) => {
+    sent.push(bytes);
+  };
+  const wire = new Wire(stream);
+  wire.putText("h".repeat(1025));
+  wire.put(pattern(5000));
+  wire.flush();
+  assertEquals(sent.map((bytes) => bytes.byteOffset), [0]);
+});
+
+test("Wire.takeBack() finds its place although content was moved", () => {
+  const stream = new MemoryStream();
+  const wire = new Wire(stream);
+  wire.putText("abc");
+  wire.put(pattern(5000));
+  wire.takeBack(2);
+  assertEquals(wire.buffered, 2);
+  wire.putText("d");
+  wire.flush();
+  assertEquals(stream.outputText, "abd");
+  wire.put(pattern(5000).subarray(5));
+  wire.discard();
+  assertEquals(wire.buffered, 0);
+  wire.putText("e");
+  wire.flush();
+  assertEquals(stream.outputText, "abde");
+});
+
 test("Wire.put() lends large content to the stream without a copy", () => {
   const lent: Uint8Array[] = [];
   const stream = new MemoryStream();
