@@ -3,7 +3,8 @@
  * What arrives is handed to the waiting `read()`, or queued. The queue is
  * bounded: beyond `queueLimit` the socket is paused, so that the kernel's
  * buffers fill and the peer has to wait; it is resumed once the queue is empty.
- * The runtimes give every chunk memory of its own, so chunks are never copied.
+ * The runtimes give every chunk memory of its own, so chunks are never copied;
+ * and the memory of a large one is freed as soon as its life has ended.
  */
 import type { Address, ByteStream, MaybePromise } from "../src/stream.ts";
 import type { StreamError } from "../src/errors.ts";
@@ -14,6 +15,19 @@ const queueLimit = 65_536;
 /** Charged for each chunk beside its bytes. Without it a peer that sends single
  * bytes would fill the queue with 65,536 objects. */
 const chunkOverhead = 128;
+
+/** Chunks from this size on are freed by hand. The collector would let many
+ * megabytes of them gather, so that each chunk is memory that has to be fetched
+ * and cleared anew. */
+const freedSize = 16_384;
+
+/** Frees a chunk where the runtime can do that: not before Node 21. */
+const free: (chunk: Uint8Array) => void =
+  typeof ArrayBuffer.prototype.transfer === "function"
+    ? (chunk) => {
+      (chunk.buffer as ArrayBuffer).transfer(0);
+    }
+    : () => {};
 
 /** The reading half of a connection, and the news of its end. The writing half
  * belongs to the runtime's own class. */
@@ -26,6 +40,8 @@ export abstract class PushStream implements ByteStream {
   readonly encrypted: boolean = false;
 
   readonly #chunks: Uint8Array[] = [];
+  /** What was lent last, if it is to be freed by hand. */
+  #lent: Uint8Array | null = null;
   /** Bytes in `#chunks`, with the charge for each chunk. */
   #queued = 0;
   #paused = false;
@@ -60,6 +76,10 @@ export abstract class PushStream implements ByteStream {
 
   /** The next chunk; see `ByteStream`. */
   read(): MaybePromise<Uint8Array | null> {
+    if (this.#lent !== null) {
+      free(this.#lent);
+      this.#lent = null;
+    }
     if (this.#queued > 0) return this.#take();
     if (this.#failure !== null) return Promise.reject(this.#failure);
     if (this.#ended) return null;
@@ -73,6 +93,12 @@ export abstract class PushStream implements ByteStream {
       this.#paused = false;
       this.resumeInput();
     }
+    return this.#lend(chunk);
+  }
+
+  #lend(chunk: Uint8Array): Uint8Array {
+    const { length, buffer } = chunk;
+    if (length >= freedSize && length === buffer.byteLength) this.#lent = chunk;
     return chunk;
   }
 
@@ -99,7 +125,7 @@ export abstract class PushStream implements ByteStream {
     const resolve = this.#resolve;
     if (resolve !== null) {
       this.#resolve = this.#reject = null;
-      resolve(chunk);
+      resolve(this.#lend(chunk));
       return;
     }
     if (this.#ended) return;

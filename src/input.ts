@@ -204,6 +204,12 @@ class Gathering {
    * how many of those may be allocated on trust. */
   add(piece: Uint8Array, most: number, ahead: number): void {
     const needed = this.length + piece.length;
+    if (this.length === 0 && most === 0) {
+      // All of it at once: memory that need not be cleared first.
+      this.#bytes = new Uint8Array(piece);
+      this.length = needed;
+      return;
+    }
     if (needed > this.#bytes.length) {
       const trusted = Math.min(ahead, TRUST * needed);
       const spare = Math.max(trusted, this.length === 0 ? 0 : needed);
