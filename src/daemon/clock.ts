@@ -4,6 +4,7 @@
 export interface Clock {
   /** Milliseconds since some moment. */
   now(): number;
+  /** Resolves so many milliseconds later. */
   sleep(ms: number): Promise<void>;
 }
 

@@ -67,11 +67,17 @@ export const marginSeconds = 5;
 
 /** A command on its way. */
 export interface Errand {
+  /** What is to be done. */
   readonly name: DaemonCommand;
+  /** How. */
   readonly options: DaemonCommandOptions;
+  /** Our process. */
   readonly host: Host;
+  /** Its neighbours. */
   readonly daemon: DaemonHost;
+  /** What it waits by. */
   readonly clock: Clock;
+  /** Whether the user still waits. */
   readonly interruption: Interruption;
 }
 
@@ -146,11 +152,13 @@ export async function ask(
 
 /** Why nothing can be asked for, and which exit code tells it. */
 export interface Absence {
+  /** In sentence case with no full stop. */
   readonly message: string;
+  /** What to do about it, in whole sentences. */
   readonly remedy: string;
-  /** Of `status`. */
+  /** The exit code of `status`. */
   readonly statusCode: number;
-  /** Of the others. */
+  /** That of the others. */
   readonly exitCode: number;
 }
 

@@ -9,6 +9,7 @@ import type { DaemonHost } from "./host.ts";
 
 /** What goes by the name of a pidfile; absolute paths. */
 export interface DaemonPaths {
+  /** The pidfile itself. */
   readonly pidfile: string;
   /** The control socket. */
   readonly control: string;

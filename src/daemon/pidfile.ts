@@ -46,6 +46,7 @@ export interface ClaimOptions {
   /** Whether a predecessor still has it, so that a name beside it is taken
    * until `rename()`; default false. */
   readonly beside?: boolean;
+  /** What it waits by; default the real one. */
   readonly clock?: Clock;
 }
 

@@ -169,7 +169,7 @@ export interface WorkerStatus {
 /** The most workers that one arbiter looks after. */
 export const maximumWorkers = 1000;
 
-/** The role in `roleVariable`; undefined for what is none. */
+/** What a process of ours is started as; undefined for what is no role. */
 export function readRole(value: unknown): Role | undefined {
   return isRole(value) ? value : undefined;
 }

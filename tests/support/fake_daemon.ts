@@ -30,16 +30,16 @@ function withOnly<T extends object>(members: Partial<T>): T {
 
 /** One machine. */
 export class FakeMachine {
-  readonly files = new Map<string, string>();
+  readonly files: Map<string, string> = new Map();
   /** Paths that are neither files nor sockets. */
-  readonly others = new Map<string, PathStatus["kind"]>();
+  readonly others: Map<string, PathStatus["kind"]> = new Map();
   /** Control sockets, and files that a dead one left. */
-  readonly sockets = new Map<string, Answerer | ControlFailure>();
+  readonly sockets: Map<string, Answerer | ControlFailure> = new Map();
   /** Names, by who holds them. */
-  readonly locks = new Map<string, number>();
+  readonly locks: Map<string, number> = new Map();
   /** Whether it has locks at all. */
   hasLocks = true;
-  readonly alive = new Set<number>();
+  readonly alive: Set<number> = new Set();
   /** Every signal that was sent: "SIGTERM 7". */
   readonly signals: string[] = [];
   /** What a signal does; by itself nothing. */
@@ -47,7 +47,7 @@ export class FakeMachine {
   /** Whether signals are refused. */
   mayKill = true;
   /** By path, the `code` that reading or writing fails with. */
-  readonly failures = new Map<string, string>();
+  readonly failures: Map<string, string> = new Map();
   #now = 0;
   readonly #timers: { at: number; run: () => void }[] = [];
 
