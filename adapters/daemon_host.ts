@@ -69,6 +69,13 @@ export const daemonHost: DaemonHost = {
   findUser,
   findGroup,
   setTitle,
+  startWatchdog(program, options) {
+    // Threads are loaded where there is one: on Deno that takes 8 MB.
+    import("./watchdog.ts").then(
+      ({ startWatchdog }) => void startWatchdog(program, options),
+      options.onFailure,
+    );
+  },
   notify,
 };
 

@@ -129,6 +129,24 @@ export type ControlOutcome =
   | { readonly answer: unknown }
   | { readonly failure: ControlFailure };
 
+/** What another thread runs, which shares no code with this one. */
+export interface WatchdogProgram {
+  /** The text of a function of `data` and of what `adapters/watchdog.ts` lends
+   * it; of what is outside of it, it uses the globals of the language alone. */
+  readonly source: string;
+  /** What it is called with, sent as `postMessage` would. */
+  readonly data: unknown;
+}
+
+/** Where a watchdog tells what it has seen. */
+export interface WatchdogOptions {
+  /** Absolute path of the log file; null for standard output. The file is
+   * opened when there is something to write. */
+  readonly logPath: string | null;
+  /** There is no watch, or none any longer. */
+  readonly onFailure: (error: unknown) => void;
+}
+
 /** The process verbs that a runtime lends the daemon. */
 export interface DaemonHost {
   /** How many processors the process may use. */
@@ -203,6 +221,8 @@ export interface DaemonHost {
   findGroup(name: string): number | undefined;
   /** How `ps` shows this process, where the runtime can. */
   setTitle(title: string): void;
+  /** Has a thread of its own keep watch over this one. Never throws. */
+  startWatchdog(program: WatchdogProgram, options: WatchdogOptions): void;
   /** Tells the service manager that asked for it (`NOTIFY_SOCKET`), as in
    * "READY=1"; nothing where none did. */
   notify(state: string): void;

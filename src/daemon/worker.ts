@@ -14,7 +14,8 @@ import type { Host } from "../host.ts";
 import { type Logs, openLogs } from "../log_files.ts";
 import { traceOf } from "../logger.ts";
 import type { Listener, ListenOptions, Transport } from "../stream.ts";
-import type { Channel, DaemonHost, DaemonSignal } from "./host.ts";
+import { RequestTable } from "../watch.ts";
+import type { Channel, DaemonHost } from "./host.ts";
 import {
   type Order,
   readOrder,
@@ -23,7 +24,9 @@ import {
   type WorkerRole,
 } from "./protocol.ts";
 
+/** How often it gives a sign of life, and oftener where the timeout is short. */
 const beatSeconds = 1;
+const beatsWithinTimeout = 4;
 
 /** How long all workers have to let go of each other's sockets. */
 const letGoSeconds = 0.1;
@@ -31,67 +34,45 @@ const letGoSeconds = 0.1;
 /** Serves until it is told to leave, and resolves with its exit code. */
 export async function runWorker(
   role: WorkerRole,
-  configuration: LoadedConfig,
+  loaded: LoadedConfig,
   host: Host,
   daemonHost: DaemonHost,
   transport: Transport,
 ): Promise<number> {
-  const { config } = configuration;
-  const { parent } = daemonHost;
-  const title = config.name ?? config.app ?? "welcome";
-  daemonHost.setTitle(`headgate: worker ${role.seat} [${title}]`);
-  if (parent === undefined) {
+  const { parent: arbiter } = daemonHost;
+  const { config } = loaded;
+  if (arbiter === undefined) {
     host.write(
       "stderr",
       "headgate: A worker is started by its arbiter alone.\n",
     );
     return 2;
   }
+  const title = config.name ?? config.app ?? "welcome";
+  daemonHost.setTitle(`headgate: worker ${role.seat} [${title}]`);
   // While the application is loaded there is nothing to end.
   const ear: Ear = {
     hear: (order) => order?.type === "drain" && host.exit(0),
     loseArbiter: () => host.exit(0),
   };
-  parent.receive(
+  arbiter.receive(
     (message) => ear.hear(readOrder(message)),
     () => ear.loseArbiter(),
   );
+  const logs = openLogs(config, host);
   try {
-    const logs = openLogs(config, host);
-    const { log } = logs;
-    const { seat, generation } = role;
-    const info: WorkerInfo = { pid: host.pid, seat, generation, log };
-    const early = await hooksOf(configuration);
-    await early?.worker("workerStart", info);
-    const loaded = await loadFor(config, host);
-    const hooks = await hooksOf(configuration, loaded);
-    for (const warning of hooks?.warnings ?? []) log.warn(warning);
-    const bare = toHandler(loaded, log);
-    const handler = hooks?.beforeRequests(bare, info) ?? bare;
-    const gateway = createGateway(handler, {
-      limits: config.limits,
-      log,
-      access: hooks?.afterRequests(logs.access, info) ?? logs.access,
-    });
-    const worker = new Worker(
-      daemonHost,
-      config,
-      role.slots,
-      info,
-      hooks,
-      parent,
-      logs,
-      gateway,
-      transport,
-    );
-    return await worker.serve(ear, host);
+    const makings = { role, loaded, host, daemonHost, transport, logs };
+    const worker = new Worker({ ...makings, arbiter }, await make(makings));
+    return await worker.serve(ear);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     // Others may fail in the same way: the arbiter says it once for all.
-    const message = formatCommandError(error).replace("headgate: ", "")
-      .trimEnd();
-    send(parent, { type: "failed", message, exitCode: error.exitCode });
+    const message = formatCommandError(error)
+      .replace("headgate: ", "").trimEnd();
+    send(arbiter, { type: "failed", message, exitCode: error.exitCode });
     return error.exitCode;
+  } finally {
+    logs.close();
   }
 }
 
@@ -101,88 +82,111 @@ interface Ear {
   loseArbiter: () => void;
 }
 
-function pause(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-}
-
 function send(channel: Channel, report: Report): void {
   channel.send(report);
 }
 
+function pause(seconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+}
+
+/** What a worker is made from. */
+interface Makings {
+  readonly role: WorkerRole;
+  readonly loaded: LoadedConfig;
+  readonly host: Host;
+  readonly daemonHost: DaemonHost;
+  readonly transport: Transport;
+  readonly logs: Logs;
+}
+
+/** What it serves with, once the application is loaded. */
+interface Made {
+  readonly info: WorkerInfo;
+  readonly hooks: HookSet | undefined;
+  readonly gateway: Gateway;
+  readonly table: RequestTable;
+}
+
+/** Loads the application. Rejects with `CommandError`. */
+async function make({ role, loaded, host, logs }: Makings): Promise<Made> {
+  const { log } = logs;
+  const { seat, generation } = role;
+  const info: WorkerInfo = { pid: host.pid, seat, generation, log };
+  const early = await hooksOf(loaded);
+  await early?.worker("workerStart", info);
+  const application = await loadFor(loaded.config, host);
+  const hooks = await hooksOf(loaded, application);
+  for (const warning of hooks?.warnings ?? []) log.warn(warning);
+  const handler = toHandler(application, log);
+  const table = new RequestTable();
+  const gateway = createGateway(
+    hooks?.beforeRequests(handler, info) ?? handler,
+    {
+      limits: loaded.config.limits,
+      log,
+      access: hooks?.afterRequests(logs.access, info) ?? logs.access,
+      watch: table,
+    },
+  );
+  return { info, hooks, gateway, table };
+}
+
 class Worker {
-  readonly #daemonHost: DaemonHost;
+  readonly #makings: Makings;
   readonly #config: Config;
   readonly #slots: readonly Slot[];
-  readonly #info: WorkerInfo;
-  readonly #hooks: HookSet | undefined;
   readonly #arbiter: Channel;
-  readonly #logs: Logs;
-  readonly #gateway: Gateway;
-  readonly #transport: Transport;
+  readonly #made: Made;
   readonly #listeners = new Map<number, Listener>();
   /** Listeners are opened one order after the other. */
   #listening: Promise<void> = Promise.resolve();
+  #ready = false;
   #leaving: Promise<void> | undefined;
   #exitCode = 0;
-  #ready = false;
   #left: () => void = () => {};
 
-  constructor(
-    daemonHost: DaemonHost,
-    config: Config,
-    slots: readonly Slot[],
-    info: WorkerInfo,
-    hooks: HookSet | undefined,
-    arbiter: Channel,
-    logs: Logs,
-    gateway: Gateway,
-    transport: Transport,
-  ) {
-    this.#daemonHost = daemonHost;
-    this.#config = config;
-    this.#slots = slots;
-    this.#info = info;
-    this.#hooks = hooks;
-    this.#arbiter = arbiter;
-    this.#logs = logs;
-    this.#gateway = gateway;
-    this.#transport = transport;
+  constructor(makings: Makings & { readonly arbiter: Channel }, made: Made) {
+    this.#makings = makings;
+    this.#config = makings.loaded.config;
+    this.#slots = makings.role.slots;
+    this.#arbiter = makings.arbiter;
+    this.#made = made;
   }
 
-  async serve(ear: Ear, host: Host): Promise<number> {
-    const daemonHost = this.#daemonHost;
-    const { log } = this.#logs;
-    const grace = this.#config.graceSeconds;
+  async serve(ear: Ear): Promise<number> {
     const left = new Promise<void>((resolve) => this.#left = resolve);
-    const onSignal = (signal: DaemonSignal, handler: () => void) =>
-      daemonHost.onSignal(signal, handler);
-    onSignal("SIGTERM", () => this.#leave("SIGTERM", grace));
-    onSignal("SIGINT", () => this.#leave("SIGINT", 0));
-    onSignal("SIGQUIT", () => this.#leave("SIGQUIT", 0));
-    onSignal("SIGHUP", () => {});
-    onSignal("SIGUSR1", () => this.#logs.reopen());
+    const { graceSeconds, timeoutSeconds } = this.#config;
+    this.#listenToSignals();
+    const interval = Math.min(beatSeconds, timeoutSeconds / beatsWithinTimeout);
+    const beats = setInterval(() => this.#beat(), interval * 1000);
+    ear.hear = (order) => this.#obey(order);
+    ear.loseArbiter = () => this.#leave("the arbiter has gone", graceSeconds);
+    send(this.#arbiter, { type: "loaded" });
+    this.#beat();
+    await left;
+    await this.#made.hooks?.worker("workerExit", this.#made.info);
+    clearInterval(beats);
+    this.#beat();
+    return this.#exitCode;
+  }
+
+  #listenToSignals(): void {
+    const { host, daemonHost, logs } = this.#makings;
+    const { graceSeconds } = this.#config;
+    daemonHost.onSignal("SIGTERM", () => this.#leave("SIGTERM", graceSeconds));
+    daemonHost.onSignal("SIGINT", () => this.#leave("SIGINT", 0));
+    daemonHost.onSignal("SIGQUIT", () => this.#leave("SIGQUIT", 0));
+    daemonHost.onSignal("SIGHUP", () => {});
+    daemonHost.onSignal("SIGUSR1", () => logs.reopen());
     host.onUncaught((kind, error) => {
       if (kind === "rejection") {
-        return log.error(`Unhandled rejection: ${traceOf(error)}`);
+        return logs.log.error(`Unhandled rejection: ${traceOf(error)}`);
       }
-      log.critical(`Uncaught exception: ${traceOf(error)}`);
+      logs.log.critical(`Uncaught exception: ${traceOf(error)}`);
       this.#exitCode = 1;
-      this.#leave("an uncaught exception", grace);
+      this.#leave("an uncaught exception", graceSeconds);
     });
-    const beats = setInterval(
-      () => this.#beat(daemonHost, host.pid),
-      beatSeconds * 1000,
-    );
-    ear.hear = (order) => this.#obey(order);
-    ear.loseArbiter = () => this.#leave("the arbiter has gone", grace);
-    send(this.#arbiter, { type: "loaded" });
-    this.#beat(daemonHost, host.pid);
-    await left;
-    await this.#hooks?.worker("workerExit", this.#info);
-    clearInterval(beats);
-    this.#beat(daemonHost, host.pid);
-    this.#logs.close();
-    return this.#exitCode;
   }
 
   #obey(order: Order | undefined): void {
@@ -193,55 +197,70 @@ class Worker {
       case "drain":
         return this.#leave(undefined, order.graceSeconds);
       case "reopen":
-        return this.#logs.reopen();
+        return this.#makings.logs.reopen();
     }
   }
 
   async #listen(fds: readonly number[]): Promise<void> {
     if (this.#leaving !== undefined) return;
     try {
-      for (const fd of fds) {
-        if (this.#listeners.has(fd)) continue;
-        const { backlog } = this.#config;
-        this.#listeners.set(
-          fd,
-          await this.#transport.listen(
-            { fd, ...this.#addressOf(fd), backlog },
-            (stream) => this.#gateway.accept(stream),
-          ),
-        );
-      }
-      send(this.#arbiter, { type: "listening", fds });
-      if (!this.#ready) {
-        this.#ready = true;
-        await this.#hooks?.worker("workerReady", this.#info);
-      }
+      for (const fd of fds) await this.#accept(fd);
     } catch (error) {
-      const message = `Worker ${this.#info.seat} cannot accept: ${
-        String(error)
-      }`;
-      this.#logs.log.critical(message);
+      const message = `Worker ${this.#made.info.seat} cannot accept: ` +
+        String(error);
+      this.#makings.logs.log.critical(message);
       send(this.#arbiter, { type: "failed", message, exitCode: 1 });
       this.#exitCode = 1;
-      this.#leave(undefined, 0);
+      return this.#leave(undefined, 0);
     }
+    send(this.#arbiter, { type: "listening", fds });
+    if (this.#ready) return;
+    this.#ready = true;
+    this.#keepWatch();
+    await this.#made.hooks?.worker("workerReady", this.#made.info);
+  }
+
+  async #accept(fd: number): Promise<void> {
+    if (this.#listeners.has(fd)) return;
+    const { gateway } = this.#made;
+    const listener = await this.#makings.transport.listen(
+      { fd, ...this.#addressOf(fd), backlog: this.#config.backlog },
+      (stream) => gateway.accept(stream),
+    );
+    this.#listeners.set(fd, listener);
   }
 
   /** Not every runtime can tell where an inherited socket listens. */
   #addressOf(fd: number): ListenOptions {
-    const { host, port } = this.#slots.find((slot) => slot.fd === fd)
-      ?.address ?? { host: "", port: 0 };
+    const slot = this.#slots.find((slot) => slot.fd === fd);
+    const { host, port } = slot?.address ?? { host: "", port: 0 };
     if (host === "") return {};
     return port === 0 ? { path: host } : { hostname: host, port };
   }
 
-  #beat(daemonHost: DaemonHost, pid: number): void {
+  /** From now on another thread looks whether this one still turns. */
+  #keepWatch(): void {
+    const { timeoutSeconds, logFile } = this.#config;
+    if (timeoutSeconds === Infinity) return;
+    const { daemonHost, logs } = this.#makings;
+    const { info, table } = this.#made;
+    const label = `Worker ${info.seat} (pid ${info.pid})`;
+    daemonHost.startWatchdog(table.watch({ timeoutSeconds, label }), {
+      logPath: logFile === "-" ? null : daemonHost.absolute(logFile),
+      onFailure: (error) => logs.log.warn(`No watchdog: ${traceOf(error)}`),
+    });
+  }
+
+  #beat(): void {
+    const { host, daemonHost } = this.#makings;
+    const { gateway, table } = this.#made;
+    table.beat();
     send(this.#arbiter, {
       type: "beat",
-      requests: this.#gateway.requests,
-      busy: this.#gateway.busy,
-      connections: this.#gateway.connections,
-      rss: daemonHost.residentBytes(pid) ?? 0,
+      requests: gateway.requests,
+      busy: gateway.busy,
+      connections: gateway.connections,
+      rss: daemonHost.residentBytes(host.pid) ?? 0,
     });
   }
 
@@ -249,13 +268,13 @@ class Worker {
    * `reason` is undefined when the arbiter asks. */
   #leave(reason: string | undefined, graceSeconds: number): void {
     if (reason !== undefined && this.#leaving === undefined) {
-      this.#logs.log.info(
-        `Worker ${this.#info.seat} leaves: ${reason}; running requests have ` +
-          `at most ${graceSeconds} s`,
+      this.#makings.logs.log.info(
+        `Worker ${this.#made.info.seat} leaves: ${reason}; running requests ` +
+          `have at most ${graceSeconds} s`,
       );
       send(this.#arbiter, { type: "leaving" });
     }
-    const drained = this.#gateway.shutdown(graceSeconds);
+    const drained = this.#made.gateway.shutdown(graceSeconds);
     this.#leaving ??= this.#close(drained, graceSeconds);
   }
 
@@ -264,7 +283,7 @@ class Worker {
     // A socket that anybody holds open still takes connections. Each of us
     // lets go of those that are not its own, and has time to, before the last
     // one that accepts on a socket closes it.
-    this.#daemonHost.closeInherited(
+    this.#makings.daemonHost.closeInherited(
       this.#slots.map(({ fd }) => fd).filter((fd) => !this.#listeners.has(fd)),
       false,
     );
@@ -274,7 +293,7 @@ class Worker {
     );
     await drained;
     // Connections that were accepted while the listeners closed.
-    await this.#gateway.shutdown(graceSeconds);
+    await this.#made.gateway.shutdown(graceSeconds);
     this.#left();
   }
 }
