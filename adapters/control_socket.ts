@@ -1,7 +1,8 @@
 /** The control socket: one question and one answer for each connection, a line
  * of JSON each, on a Unix socket that its owner alone may open. */
-import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, renameSync, unlinkSync } from "node:fs";
 import { connect, type Socket } from "node:net";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import type {
   ControlFailure,
@@ -9,7 +10,11 @@ import type {
   ControlServer,
 } from "../src/daemon/host.ts";
 import { listenError } from "./endpoint.ts";
-import { listenLocal, type LocalConnection } from "./local_socket.ts";
+import {
+  listenLocal,
+  type LocalConnection,
+  type LocalListener,
+} from "./local_socket.ts";
 import { systemCode } from "./whole_write.ts";
 
 /** What Linux has room for. */
@@ -18,28 +23,32 @@ const questionBytes = 65_536;
 /** How long a question may take to come. */
 const questionMs = 30_000;
 
-/** Answers on a socket, as `DaemonHost.serveControl` promises. */
+/** Answers on a socket, as `DaemonHost.serveControl` promises. It is made under
+ * another name and renamed: so it replaces an older one without a gap, and no
+ * runtime, each of which removes the file of a socket that it closes, finds the
+ * one that has replaced ours by then. */
 export async function serveControl(
   path: string,
   answer: (question: unknown) => Promise<unknown>,
 ): Promise<ControlServer> {
-  refuseLongPath(path);
-  const listener = await listenPrivately(path, answer);
-  const ours = identityOf(path);
+  const beside = join(dirname(path), `.${process.pid}~`);
+  refuseLongPath(path, beside);
+  const { listener, ours } = await listenPrivately(path, beside, answer);
   let open = true;
   return {
     close() {
       if (!open) return;
       open = false;
       listener.close();
-      if (ours !== undefined && identityOf(path) === ours) remove(path);
+      if (identityOf(path) === ours) remove(path);
     },
   };
 }
 
-function refuseLongPath(path: string): void {
-  const { length } = new TextEncoder().encode(path);
-  if (length <= pathBytes) return;
+function refuseLongPath(path: string, beside: string): void {
+  const [length, other] = [path, beside]
+    .map((text) => new TextEncoder().encode(text).length);
+  if (Math.max(length!, other!) <= pathBytes) return;
   throw Object.assign(
     new Error(
       `Cannot listen on ${path}: the path has ${length} bytes, ` +
@@ -52,25 +61,39 @@ function refuseLongPath(path: string): void {
 /** The file is the owner's alone from its first moment. */
 async function listenPrivately(
   path: string,
+  beside: string,
   answer: (question: unknown) => Promise<unknown>,
-): Promise<{ close(): void }> {
+): Promise<{ listener: LocalListener; ours: string }> {
   const accept = (connection: LocalConnection) =>
     void converse(connection, answer);
+  let listener: LocalListener | undefined;
   try {
-    if (lstatSync(path, { throwIfNoEntry: false })?.isSocket()) remove(path);
+    refuseOtherFile(path);
+    remove(beside);
     const mask = process.umask(0o177);
     let bound;
     try {
-      bound = listenLocal(path, { accept });
+      bound = listenLocal(beside, { accept });
     } finally {
       process.umask(mask);
     }
-    const listener = await bound;
-    chmodSync(path, 0o600);
-    return listener;
+    listener = await bound;
+    chmodSync(beside, 0o600);
+    const ours = identityOf(beside) ?? "";
+    renameSync(beside, path);
+    return { listener, ours };
   } catch (cause) {
+    listener?.close();
     throw listenError({ path }, cause);
   }
+}
+
+function refuseOtherFile(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined || found.isSocket()) return;
+  throw Object.assign(new Error("A file that is no socket is there"), {
+    code: "EADDRINUSE",
+  });
 }
 
 async function converse(
@@ -89,14 +112,14 @@ async function converse(
   }
 }
 
-/** The first line, or what came before the end. Throws when it is too long. */
+/** The first line. Throws when it is too long, or not whole. */
 async function readLine(connection: LocalConnection): Promise<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let text = "";
   let length = 0;
   for (;;) {
     const chunk = await connection.read();
-    if (chunk === null) return text;
+    if (chunk === null) throw new RangeError("The question is cut short");
     length += chunk.length;
     if (length > questionBytes) throw new RangeError("Too long a question");
     text += decoder.decode(chunk, { stream: true });
