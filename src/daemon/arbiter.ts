@@ -7,13 +7,13 @@
  * takes the next steps. So no two stories are ever half told at once: a worker
  * that crashes while others are reloaded is one more difference to mend.
  *
- * Length: the states of a worker and what moves it from one to the next are one
+ * Length: what should be, what is and the steps from one to the other are one
  * story.
  */
 import type { LeveledLogger } from "../log.ts";
+import { Backoff } from "./backoff.ts";
 import type { ChildProcess, ProcessEnd } from "./host.ts";
 import {
-  type Beat,
   type Outcome,
   readReport,
   type Report,
@@ -21,6 +21,16 @@ import {
   type WorkerStatus,
 } from "./protocol.ts";
 import { assignSlots } from "./slots.ts";
+import {
+  BOOTING,
+  describeEnd,
+  DRAINING,
+  type Exhaustion,
+  JOINING,
+  LOADED,
+  SERVING,
+  WorkerRecord,
+} from "./worker_record.ts";
 
 /** What the arbiter goes by; a reload brings new ones. */
 export interface ArbiterSettings {
@@ -59,62 +69,6 @@ export interface ArbiterPorts {
 /** How often `tick()` is to be called. */
 export const tickSeconds = 0.25;
 
-/** Beyond the time that a worker has to leave, and beyond its timeout, so that
- * it can do and say itself what is to be said. */
-const marginSeconds = 1;
-/** A worker that crashes sooner after it began to serve is one that keeps
- * crashing. */
-const steadySeconds = 10;
-const firstBackoffSeconds = 0.5;
-const longestBackoffSeconds = 30;
-
-/** Starts, loads the application. */
-const BOOTING = "booting";
-/** Has loaded it, and waits. */
-const LOADED = "loaded";
-/** Was told to accept. */
-const JOINING = "joining";
-/** Accepts. */
-const SERVING = "serving";
-/** Accepts no more; ends what it serves. */
-const DRAINING = "draining";
-
-type State =
-  | typeof BOOTING
-  | typeof LOADED
-  | typeof JOINING
-  | typeof SERVING
-  | typeof DRAINING;
-
-/** A worker as the arbiter knows it. */
-interface Worker {
-  readonly child: ChildProcess;
-  readonly seat: number;
-  readonly generation: number;
-  readonly startedAt: number;
-  readonly maxRequests: number;
-  state: State;
-  /** When it last gave a sign of life. */
-  heardAt: number;
-  /** When its patience ends, for booting or for draining. */
-  deadline: number;
-  servingSince: number;
-  /** What it was told to accept on. A socket is never given back: to close a
-   * listener is to close its descriptor, which could not be had again. */
-  readonly fds: Set<number>;
-  beat: Beat | undefined;
-  /** Its own account of why it leaves. */
-  failure: string | undefined;
-  /** Whether we ended it, and have said why. */
-  killed: boolean;
-}
-
-/** How a seat has fared. */
-interface Seat {
-  failures: number;
-  retryAt: number;
-}
-
 /** New workers are being made, of which none serves until all can. */
 interface Reload {
   readonly generation: number;
@@ -128,6 +82,11 @@ interface Waiter {
   readonly resolve: (outcome: Outcome) => void;
 }
 
+/** A worker could not begin to serve. */
+interface Mishap {
+  readonly why: string;
+}
+
 /** Keeps the workers. */
 export class Arbiter {
   /** Resolves with the exit code once every worker has gone after `stop()`, or
@@ -137,18 +96,21 @@ export class Arbiter {
   failure: string | undefined;
   #settings: ArbiterSettings;
   readonly #ports: ArbiterPorts;
-  readonly #workers = new Set<Worker>();
-  readonly #seats = new Map<number, Seat>();
+  /** In the order in which they were started. */
+  readonly #workers = new Set<WorkerRecord>();
+  readonly #backoff = new Backoff();
   readonly #waiters = new Set<Waiter>();
   #target: number;
   #generation = 1;
   #reload: Reload | undefined;
   #everServed = false;
   #wasReady = false;
-  #stopping: "no" | "gracefully" | "quickly" = "no";
+  #stopping = false;
   #exitCode = 0;
   #goneRequests = 0;
+  #lastMishap: Mishap | undefined;
   #tickedAt: number;
+  #reconciling: "no" | "yes" | "and again" = "no";
   #finish: (code: number) => void = () => {};
 
   constructor(settings: ArbiterSettings, ports: ArbiterPorts) {
@@ -163,6 +125,7 @@ export class Arbiter {
 
   /** Begins to start workers. */
   start(): void {
+    this.#tickedAt = this.#ports.now();
     this.#reconcile();
   }
 
@@ -170,9 +133,14 @@ export class Arbiter {
    * over, and the old ones leave. If one cannot, all old ones stay. Resolves
    * when the new ones serve. */
   reload(settings: ArbiterSettings): Promise<Outcome> {
-    if (this.#stopping !== "no") return Promise.resolve(refused("stopping"));
-    if (this.#reload !== undefined) {
-      return Promise.resolve(refused("already reloading"));
+    const obstacle = this.#stopping
+      ? refused("stopping")
+      : this.#reload !== undefined
+      ? refused("already reloading")
+      : undefined;
+    if (obstacle !== undefined) {
+      this.#ports.log.warn(`Not reloaded: ${obstacle.message}`);
+      return Promise.resolve(obstacle);
     }
     return new Promise((resolve) => {
       this.#reload = {
@@ -180,17 +148,16 @@ export class Arbiter {
         settings,
         resolve,
       };
-      // From now on a seat is filled with the new kind, so its mishaps of the
-      // past do not count.
-      this.#seats.clear();
+      this.#backoff.forgiveAll();
       this.#reconcile();
     });
   }
 
-  /** Has so many workers from now on. Resolves when they serve, or when those
-   * that are too many have been told to leave. */
+  /** Has so many workers from now on. Resolves when they serve, when those that
+   * are too many have been told to leave, or when one could not begin to serve;
+   * it will be tried again then. */
   scale(workers: number): Promise<Outcome> {
-    if (this.#stopping !== "no") return Promise.resolve(refused("stopping"));
+    if (this.#stopping) return Promise.resolve(refused("stopping"));
     if (this.#reload !== undefined) {
       return Promise.resolve(refused("reloading"));
     }
@@ -198,11 +165,19 @@ export class Arbiter {
       this.#ports.log.info(`Scaling from ${this.#target} to ${workers}`);
     }
     this.#target = workers;
-    return this.#until(() => {
+    const formerMishap = this.#lastMishap;
+    const outcome = this.#until(() => {
       if (this.#target !== workers) return refused("scaled otherwise");
-      if (!this.#complete()) return undefined;
-      return { ok: true, message: `${workers} worker(s) serve` };
+      if (this.#complete()) {
+        return { ok: true, message: `${workers} worker(s) serve` };
+      }
+      return this.#lastMishap === formerMishap ? undefined : {
+        ok: false,
+        message: `${this.#lastMishap?.why ?? ""}; it will be tried again`,
+      };
     });
+    this.#reconcile();
+    return outcome;
   }
 
   /** How many workers there should be. */
@@ -212,23 +187,21 @@ export class Arbiter {
 
   /** Has every worker close and open its log files. */
   reopen(): void {
-    for (const worker of this.#workers) {
-      worker.child.channel.send({ type: "reopen" });
-    }
+    for (const worker of this.#workers) worker.reopen();
   }
 
   /** Lets the workers end what they serve, at most for the grace time, or cuts
    * it; then `finished` resolves with `exitCode`. May be called again, to
    * hurry. */
   stop(quick: boolean, exitCode = 0): void {
-    if (this.#stopping === "no") this.#exitCode = exitCode;
-    this.#stopping = quick ? "quickly" : "gracefully";
+    if (!this.#stopping) this.#exitCode = exitCode;
+    this.#stopping = true;
     this.#reload?.resolve(refused("stopping"));
     this.#reload = undefined;
     const grace = quick ? 0 : this.#settings.graceSeconds;
     for (const worker of this.#workers) {
       // What does not serve yet has nothing to end.
-      this.#drain(worker, isBooting(worker) ? 0 : grace);
+      this.#dismiss(worker, worker.isBooting ? 0 : grace);
     }
     this.#reconcile();
   }
@@ -246,7 +219,7 @@ export class Arbiter {
 
   /** "starting", "serving", "reloading" or "stopping". */
   get state(): string {
-    if (this.#stopping !== "no") return "stopping";
+    if (this.#stopping) return "stopping";
     if (this.#reload !== undefined) return "reloading";
     return this.#wasReady ? "serving" : "starting";
   }
@@ -263,59 +236,39 @@ export class Arbiter {
     return sum;
   }
 
-  /** The workers by seat. */
+  /** The workers by seat, and within it by age. */
   workers(): WorkerStatus[] {
     const now = this.#ports.now();
     return [...this.#workers]
-      .sort((a, b) => a.seat - b.seat || a.startedAt - b.startedAt)
-      .map((worker) => ({
-        pid: worker.child.pid,
-        seat: worker.seat,
-        generation: worker.generation,
-        state: isBooting(worker) ? BOOTING : worker.state,
-        age: now - worker.startedAt,
-        requests: worker.beat?.requests ?? 0,
-        busy: worker.beat?.busy ?? 0,
-        connections: worker.beat?.connections ?? 0,
-        rss: worker.beat?.rss ?? 0,
-        silent: now - worker.heardAt,
-      }));
+      .sort((a, b) => a.seat - b.seat)
+      .map((worker) => worker.status(now));
   }
 
   // ---- What workers do ----
 
-  #startWorker(seat: number, generation: number): void {
+  #startWorker(seat: number): void {
     const { log } = this.#ports;
-    const now = this.#ports.now();
+    const generation = this.#reload?.generation ?? this.#generation;
     let child: ChildProcess;
     try {
       child = this.#ports.startWorker(seat, generation);
     } catch (error) {
+      const why = `Worker ${seat} could not be started: ${String(error)}`;
+      log.error(why);
       this.#noteFailure(seat);
-      log.error(`Worker ${seat} could not be started: ${String(error)}`);
-      if (!this.#everServed) this.#giveUp(String(error));
-      else this.#abortReload(`worker ${seat} could not be started`);
+      this.#noteMishap(generation, why);
       return;
     }
-    const { maxRequests, maxRequestsJitter, bootSeconds } = this.#settings;
-    const worker: Worker = {
+    const { maxRequests, maxRequestsJitter, bootSeconds } =
+      this.#reload?.settings ?? this.#settings;
+    const extra = Math.floor(this.#ports.random() * (maxRequestsJitter + 1));
+    const worker = new WorkerRecord(
       child,
-      seat,
-      generation,
-      startedAt: now,
-      maxRequests: maxRequests +
-        Math.floor(this.#ports.random() * (maxRequestsJitter + 1)),
-      state: BOOTING,
-      heardAt: now,
-      deadline: now + bootSeconds,
-      servingSince: NaN,
-      fds: new Set(),
-      beat: undefined,
-      failure: undefined,
-      killed: false,
-    };
+      { seat, generation, bootSeconds, maxRequests: maxRequests + extra },
+      this.#ports.now(),
+    );
     this.#workers.add(worker);
-    log.info(`${nameOf(worker)}: started`);
+    log.info(`${worker.name}: started`);
     child.channel.receive(
       (message) => this.#hear(worker, readReport(message)),
       () => {}, // its end is what counts
@@ -323,9 +276,9 @@ export class Arbiter {
     child.ended.then((end) => this.#bury(worker, end));
   }
 
-  #hear(worker: Worker, report: Report | undefined): void {
+  #hear(worker: WorkerRecord, report: Report | undefined): void {
     if (report === undefined || !this.#workers.has(worker)) return;
-    worker.heardAt = this.#ports.now();
+    worker.heard(this.#ports.now());
     switch (report.type) {
       case "beat":
         worker.beat = report;
@@ -333,8 +286,12 @@ export class Arbiter {
       case "failed":
         worker.failure = report.message;
         return; // its end follows
+    }
+    // What it was about to do when it was killed comes to nothing.
+    if (worker.killed) return;
+    switch (report.type) {
       case "loaded":
-        if (worker.state === BOOTING) worker.state = LOADED;
+        worker.load();
         break;
       case "leaving":
         this.#letGo(worker);
@@ -345,114 +302,100 @@ export class Arbiter {
     this.#reconcile();
   }
 
-  /** It accepts: whoever had its seat may leave. */
-  #welcome(worker: Worker): void {
-    worker.state = SERVING;
-    worker.servingSince = this.#ports.now();
-    worker.deadline = Infinity;
+  /** It accepts: whoever had its seat before may leave. */
+  #welcome(worker: WorkerRecord): void {
+    worker.serve(this.#ports.now());
     this.#everServed = true;
-    this.#ports.log.info(`${nameOf(worker)}: serving`);
+    this.#ports.log.info(`${worker.name}: serving`);
     for (const other of this.#workers) {
-      if (
-        other !== worker && other.seat === worker.seat &&
-        other.startedAt <= worker.startedAt && other.state !== DRAINING
-      ) this.#drain(other, this.#settings.graceSeconds);
+      if (other === worker) return;
+      if (other.seat === worker.seat && other.state !== DRAINING) {
+        this.#dismiss(other, this.#settings.graceSeconds);
+      }
     }
   }
 
-  #drain(worker: Worker, graceSeconds: number): void {
-    const deadline = this.#ports.now() + graceSeconds + marginSeconds;
-    if (worker.state === DRAINING && worker.deadline <= deadline) return;
-    worker.state = DRAINING;
-    worker.deadline = deadline;
-    worker.child.channel.send({ type: "drain", graceSeconds });
-    this.#ports.log.info(`${nameOf(worker)}: leaving`);
+  #dismiss(worker: WorkerRecord, graceSeconds: number): void {
+    if (!worker.dismiss(graceSeconds, this.#ports.now())) return;
+    this.#ports.log.info(`${worker.name}: leaving`);
   }
 
-  /** Somebody else told it to leave. */
-  #letGo(worker: Worker): void {
+  /** Somebody else told it to leave, or its application has failed. */
+  #letGo(worker: WorkerRecord): void {
     if (worker.state === DRAINING) return;
-    worker.state = DRAINING;
-    worker.deadline = this.#ports.now() + this.#settings.graceSeconds +
-      marginSeconds;
-    this.#ports.log.info(`${nameOf(worker)}: was told to leave`);
+    worker.leave(this.#settings.graceSeconds, this.#ports.now());
+    this.#ports.log.info(`${worker.name}: was told to leave`);
+    this.#noteFailure(worker.seat);
   }
 
   /** It has ended: was that to be expected? */
-  #bury(worker: Worker, end: ProcessEnd): void {
+  #bury(worker: WorkerRecord, end: ProcessEnd): void {
     this.#workers.delete(worker);
     this.#goneRequests += worker.beat?.requests ?? 0;
     const { log } = this.#ports;
     const how = describeEnd(end);
     if (worker.state === DRAINING) {
       if (end.code === 0 || worker.killed) {
-        log.info(`${nameOf(worker)}: has left`);
-      } else log.warn(`${nameOf(worker)}: ${how} while it was leaving`);
-    } else if (worker.state === SERVING) {
-      this.#noteCrash(worker);
-      if (!worker.killed) log.error(`${nameOf(worker)}: ${how}`);
+        log.info(`${worker.name}: has left`);
+      } else {
+        log.warn(`${worker.name}: ${how} while it was leaving`);
+        if (!worker.dismissed && worker.servingSince === Infinity) {
+          this.#noteUnborn(worker, how);
+        }
+      }
     } else {
-      this.#buryUnborn(worker, how);
+      this.#noteFailure(worker.seat);
+      if (worker.state === SERVING) {
+        if (!worker.killed) log.error(`${worker.name}: ${how}`);
+      } else {
+        this.#noteUnborn(worker, `${how} before it was ready`);
+      }
     }
     this.#reconcile();
   }
 
   /** It never served. */
-  #buryUnborn(worker: Worker, how: string): void {
-    const { log } = this.#ports;
-    this.#noteFailure(worker.seat);
-    const why = worker.failure ?? `${nameOf(worker)}: ${how}`;
-    if (!worker.killed) {
-      log.error(`${nameOf(worker)}: ${how} before it was ready`);
+  #noteUnborn(worker: WorkerRecord, how: string): void {
+    if (!worker.killed && worker.state !== DRAINING) {
+      this.#ports.log.error(`${worker.name}: ${how}`);
     }
-    if (!this.#everServed) this.#giveUp(why);
-    else if (worker.generation === this.#reload?.generation) {
-      this.#abortReload(why);
-    }
+    const why = worker.failure ?? `${worker.name}: ${how}`;
+    this.#noteMishap(worker.generation, why);
   }
 
-  /** Nothing was ever served, and nothing will be. */
-  #giveUp(why: string): void {
-    this.failure ??= why;
-    this.stop(true, 3);
+  // ---- Mishaps ----
+
+  /** Somebody could not begin to serve. */
+  #noteMishap(generation: number, why: string): void {
+    this.#lastMishap = { why };
+    if (this.#stopping) return;
+    if (!this.#everServed) {
+      this.failure = why;
+      this.stop(true, 3);
+    } else if (generation === this.#reload?.generation) this.#abortReload(why);
   }
 
   #abortReload(why: string): void {
     const reload = this.#reload;
     if (reload === undefined) return;
     this.#reload = undefined;
+    // What kept failing was the new kind.
+    this.#backoff.forgiveAll();
     this.#ports.log.error(
       `Not reloaded, the old workers serve on: ${why}`,
     );
     for (const worker of this.#workers) {
-      if (worker.generation === reload.generation) this.#drain(worker, 0);
+      if (worker.generation === reload.generation) this.#dismiss(worker, 0);
     }
     reload.resolve({ ok: false, message: why });
   }
 
-  // ---- Mishaps ----
-
-  #noteCrash(worker: Worker): void {
-    const served = this.#ports.now() - worker.servingSince;
-    if (served > steadySeconds) this.#seats.delete(worker.seat);
-    this.#noteFailure(worker.seat);
-  }
-
-  /** The first is mended at once, the next ones later and later. */
-  #noteFailure(number: number): void {
-    const seat = this.#seats.get(number) ?? { failures: 0, retryAt: 0 };
-    const delay = seat.failures === 0 ? 0 : Math.min(
-      longestBackoffSeconds,
-      firstBackoffSeconds * 2 ** (seat.failures - 1),
+  #noteFailure(seat: number, what = "keeps failing"): void {
+    const delay = this.#backoff.note(seat, this.#ports.now());
+    if (delay === 0 || !this.#everServed || this.#stopping) return;
+    this.#ports.log.warn(
+      `Worker ${seat} ${what}: the next is started in ${delay} s`,
     );
-    seat.failures++;
-    seat.retryAt = this.#ports.now() + delay;
-    this.#seats.set(number, seat);
-    if (delay > 0 && this.#everServed) {
-      this.#ports.log.warn(
-        `Worker ${number} keeps failing: the next is started in ${delay} s`,
-      );
-    }
   }
 
   /** Where this process itself stood still (a machine that slept, SIGSTOP),
@@ -461,75 +404,78 @@ export class Arbiter {
     const pause = now - this.#tickedAt - tickSeconds;
     this.#tickedAt = now;
     if (pause < 2 * tickSeconds) return;
-    for (const worker of this.#workers) {
-      worker.heardAt += pause;
-      worker.deadline += pause;
-    }
+    for (const worker of this.#workers) worker.forgive(pause, now);
   }
 
-  #watch(worker: Worker, now: number): void {
-    const { timeoutSeconds, bootSeconds } = this.#settings;
+  #watch(worker: WorkerRecord, now: number): void {
     const { log } = this.#ports;
-    if (worker.killed) return;
-    if (now >= worker.deadline) {
+    const { timeoutSeconds } = this.#settings;
+    if (worker.isLate(now)) {
       if (worker.state === DRAINING) {
-        log.warn(`${nameOf(worker)}: did not leave in time; killed`);
+        log.warn(`${worker.name}: did not leave in time; killed`);
       } else {
-        log.error(
-          `${nameOf(worker)}: was not ready within ${bootSeconds} s; killed ` +
-            "(--boot-timeout)",
-        );
+        worker.failure = `${worker.name}: was not ready within ` +
+          `${worker.bootSeconds} s (--boot-timeout)`;
+        log.error(`${worker.failure}; killed`);
       }
       this.#kill(worker);
-    } else if (
-      worker.state === SERVING &&
-      now - worker.heardAt > timeoutSeconds + marginSeconds
-    ) {
-      const silent = Math.round(now - worker.heardAt);
+    } else if (worker.isHung(timeoutSeconds, now)) {
+      const silent = Math.round(worker.silence(now));
       log.critical(
-        `${nameOf(worker)}: its event loop has been blocked for ${silent} s ` +
+        `${worker.name}: its event loop has been blocked for ${silent} s ` +
           `with ${worker.beat?.busy ?? 0} request(s) when last heard; killed ` +
           "(--timeout)",
       );
       this.#kill(worker);
+    } else if (
+      this.#exhaustionOf(worker) !== "memory" && worker.provesSteady()
+    ) {
+      this.#backoff.forgive(worker.seat, worker.servingSince);
     }
   }
 
-  #kill(worker: Worker): void {
-    worker.killed = true;
+  #kill(worker: WorkerRecord): void {
+    worker.abandon();
     // Others accept on its sockets from now on.
     this.#assign();
-    worker.child.kill("SIGKILL");
+    worker.end();
   }
 
   // ---- What should be, and the next steps to it ----
 
+  /** A step may be what calls for the next: then all are taken again. */
   #reconcile(): void {
-    if (this.#stopping === "no") {
-      this.#retireSurplus();
-      this.#fillSeats();
-      this.#seatTheLoaded();
-      this.#recycle();
-      this.#assign();
-      this.#announceReady();
-    } else if (this.#workers.size === 0) {
-      this.#finish(this.#exitCode);
+    if (this.#reconciling !== "no") {
+      this.#reconciling = "and again";
+      return;
     }
-    for (const waiter of this.#waiters) {
-      const outcome = this.#stopping === "no"
-        ? waiter.outcome()
-        : refused("stopping");
-      if (outcome === undefined) continue;
-      this.#waiters.delete(waiter);
-      waiter.resolve(outcome);
+    try {
+      do {
+        this.#reconciling = "yes";
+        if (!this.#stopping) this.#takeSteps();
+        else if (this.#workers.size === 0) this.#finish(this.#exitCode);
+        this.#answerWaiters();
+      } while (this.#reconciling !== "yes");
+    } finally {
+      this.#reconciling = "no";
     }
+  }
+
+  #takeSteps(): void {
+    this.#retireSurplus();
+    this.#fillSeats();
+    if (this.#stopping) return; // a worker could not be started
+    this.#seatTheLoaded();
+    this.#recycle();
+    this.#assign();
+    this.#announceReady();
   }
 
   #retireSurplus(): void {
     if (this.#reload !== undefined) return;
     for (const worker of this.#workers) {
       if (worker.seat > this.#target && worker.state !== DRAINING) {
-        this.#drain(worker, this.#settings.graceSeconds);
+        this.#dismiss(worker, this.#settings.graceSeconds);
       }
     }
   }
@@ -537,12 +483,11 @@ export class Arbiter {
   #fillSeats(): void {
     const now = this.#ports.now();
     for (let seat = 1; seat <= this.#wanted(); seat++) {
-      if (this.#stopping !== "no") return; // it could not be started
+      if (this.#stopping) return;
       const booting = this.#count(({ state }) => state === BOOTING);
       if (booting >= this.#ports.bootsAtOnce) return;
-      if (this.#isFilled(seat)) continue;
-      if (now < (this.#seats.get(seat)?.retryAt ?? 0)) continue;
-      this.#startWorker(seat, this.#reload?.generation ?? this.#generation);
+      if (this.#isFilled(seat) || !this.#backoff.allows(seat, now)) continue;
+      this.#startWorker(seat);
     }
   }
 
@@ -550,11 +495,12 @@ export class Arbiter {
     return this.#reload?.settings.workers ?? this.#target;
   }
 
+  /** Whether somebody of the newest kind serves there, or is on the way to. */
   #isFilled(seat: number): boolean {
-    const generation = this.#reload?.generation;
+    const generation = this.#reload?.generation ?? this.#generation;
     return this.#some((worker) =>
-      worker.seat === seat && worker.state !== DRAINING &&
-      (generation === undefined || worker.generation === generation)
+      worker.seat === seat && worker.generation === generation &&
+      worker.state !== DRAINING
     );
   }
 
@@ -565,23 +511,28 @@ export class Arbiter {
     if (reload !== undefined || !this.#everServed) {
       const generation = reload?.generation ?? this.#generation;
       const able = this.#count((worker) =>
-        worker.generation === generation &&
+        worker.generation === generation && !worker.killed &&
         (worker.state === LOADED || worker.state === JOINING)
       );
       if (able < this.#wanted()) return;
       if (reload !== undefined) this.#switchTo(reload);
     }
-    for (const worker of this.#workers) {
-      if (worker.state === LOADED) worker.state = JOINING;
-    }
+    const now = this.#ports.now();
+    for (const worker of this.#workers) worker.join(now);
   }
 
   #switchTo(reload: Reload): void {
+    const { generation, settings } = reload;
     this.#reload = undefined;
-    this.#settings = reload.settings;
-    this.#target = reload.settings.workers;
-    this.#generation = reload.generation;
-    const { generation } = reload;
+    this.#settings = settings;
+    this.#target = settings.workers;
+    this.#generation = generation;
+    for (const worker of this.#workers) {
+      // Of the old ones, those that do not serve yet come too late.
+      if (worker.generation !== generation && worker.isBooting) {
+        this.#dismiss(worker, 0);
+      }
+    }
     this.#until(() => {
       if (!this.#complete()) return undefined;
       const message = `Reloaded: generation ${generation}, ` +
@@ -596,44 +547,39 @@ export class Arbiter {
   /** Replaces a worker that has done enough or grown too large; one at a time. */
   #recycle(): void {
     if (this.#reload !== undefined || !this.#complete()) return;
-    if (this.#count(isBooting) > 0) return;
+    if (this.#some((worker) => worker.isBooting)) return;
+    const now = this.#ports.now();
     for (const worker of this.#workers) {
-      const reason = this.#exhaustionOf(worker);
-      if (reason === undefined) continue;
-      this.#ports.log.info(`${nameOf(worker)}: ${reason}; to be replaced`);
-      this.#startWorker(worker.seat, this.#generation);
+      const exhaustion = this.#exhaustionOf(worker);
+      if (exhaustion === undefined) continue;
+      if (!this.#backoff.allows(worker.seat, now)) continue;
+      this.#ports.log.info(
+        `${worker.name}: ${explain(exhaustion, worker)}; to be replaced`,
+      );
+      // One that is too large from the beginning will be again.
+      if (exhaustion === "memory" && !worker.isSteady) {
+        this.#noteFailure(worker.seat, "outgrows --max-rss again and again");
+      }
+      this.#startWorker(worker.seat);
       return;
     }
   }
 
-  #exhaustionOf({ state, beat, maxRequests }: Worker): string | undefined {
-    if (state !== SERVING || beat === undefined) return undefined;
-    const { requests, rss } = beat;
-    if (requests >= maxRequests) {
-      return `has answered ${requests} requests (--max-requests)`;
-    }
-    if (rss > this.#settings.maxRssBytes) {
-      return `has ${Math.round(rss / 1024 ** 2)} MB (--max-rss)`;
-    }
-    return undefined;
+  #exhaustionOf(worker: WorkerRecord): Exhaustion | undefined {
+    return worker.exhaustion(this.#settings.maxRssBytes);
   }
 
   /** Tells whoever is to accept on something more. */
   #assign(): void {
-    const accepting = [...this.#workers].filter((worker) =>
-      !worker.killed && (worker.state === JOINING || worker.state === SERVING)
-    );
-    const seats = [...new Set(accepting.map((worker) => worker.seat))].sort(
-      (a, b) => a - b,
-    );
-    const fds = assignSlots(this.#ports.slots, seats);
-    for (const worker of accepting) {
-      const missing = (fds.get(worker.seat) ?? [])
-        .filter((fd) => !worker.fds.has(fd));
-      // Even if there is nothing to accept on, it has to say that it serves.
-      if (missing.length === 0 && worker.fds.size > 0) continue;
-      for (const fd of missing) worker.fds.add(fd);
-      worker.child.channel.send({ type: "listen", fds: missing });
+    const now = this.#ports.now();
+    const seats = new Set<number>();
+    for (const worker of this.#workers) {
+      if (worker.canBeReliedOn(now)) seats.add(worker.seat);
+    }
+    const inOrder = [...seats].sort((a, b) => a - b);
+    const fds = assignSlots(this.#ports.slots, inOrder);
+    for (const worker of this.#workers) {
+      if (worker.mayAccept) worker.acceptOn(fds.get(worker.seat) ?? []);
     }
   }
 
@@ -641,7 +587,7 @@ export class Arbiter {
     if (this.#wasReady || this.#target === 0 || !this.#complete()) return;
     this.#wasReady = true;
     this.#ports.onReady(
-      [...this.#workers].filter(({ state }) => state === SERVING)
+      [...this.#workers].filter((worker) => worker.serves)
         .sort((a, b) => a.seat - b.seat)
         .map(({ child }) => child.pid),
     );
@@ -651,8 +597,7 @@ export class Arbiter {
    * does. */
   #complete(): boolean {
     const current = this.#count((worker) =>
-      worker.state === SERVING && worker.generation === this.#generation &&
-      !worker.killed
+      worker.serves && worker.generation === this.#generation
     );
     return current === this.#target &&
       !this.#some((worker) =>
@@ -660,34 +605,39 @@ export class Arbiter {
       );
   }
 
-  #count(is: (worker: Worker) => boolean): number {
+  #count(is: (worker: WorkerRecord) => boolean): number {
     let count = 0;
     for (const worker of this.#workers) if (is(worker)) count++;
     return count;
   }
 
-  #some(is: (worker: Worker) => boolean): boolean {
+  #some(is: (worker: WorkerRecord) => boolean): boolean {
     return this.#count(is) > 0;
   }
 
+  // ---- Who waits for an outcome ----
+
   #until(outcome: () => Outcome | undefined): Promise<Outcome> {
-    return new Promise((resolve) => {
-      this.#waiters.add({ outcome, resolve });
-      this.#reconcile();
-    });
+    return new Promise((resolve) => this.#waiters.add({ outcome, resolve }));
+  }
+
+  #answerWaiters(): void {
+    for (const waiter of this.#waiters) {
+      const outcome = this.#stopping ? refused("stopping") : waiter.outcome();
+      if (outcome === undefined) continue;
+      this.#waiters.delete(waiter);
+      waiter.resolve(outcome);
+    }
   }
 }
 
-function isBooting({ state }: Worker): boolean {
-  return state === BOOTING || state === LOADED || state === JOINING;
-}
-
-function nameOf({ seat, child }: Worker): string {
-  return `Worker ${seat} (pid ${child.pid})`;
-}
-
-function describeEnd({ code, signal }: ProcessEnd): string {
-  return signal === null ? `exited with code ${code}` : `ended by ${signal}`;
+function explain(
+  exhaustion: Exhaustion,
+  { beat }: WorkerRecord,
+): string {
+  return exhaustion === "requests"
+    ? `has answered ${beat?.requests ?? 0} requests (--max-requests)`
+    : `has ${Math.round((beat?.rss ?? 0) / 1024 ** 2)} MB (--max-rss)`;
 }
 
 function refused(state: string): Outcome {
