@@ -158,6 +158,7 @@ async function runCommand(
     app,
     flags,
     ...(role === undefined ? {} : { file: role.configFile }),
+    ...(needsNoFile(command) ? { file: null } : {}),
   };
   let loaded = await loadConfig(sources, host);
   if (role === undefined) loaded = await enter(loaded, runtime);
@@ -197,6 +198,13 @@ async function runCommand(
   );
 }
 
+/** What asks a server by its pidfile works also where the configuration file
+ * has become wrong. */
+function needsNoFile({ task, flags }: Command): boolean {
+  return task !== "serve" && task !== "start" &&
+    flags["pidfile"]?.length !== 0 && flags["config"]?.length === 0;
+}
+
 function print(host: Host, text: string): number {
   host.write("stdout", text);
   return 0;
@@ -205,8 +213,8 @@ function print(host: Host, text: string): number {
 /** Has a server that runs do something, by way of its pidfile. */
 async function ask(
   task: Exclude<Task, "serve" | "start">,
-  { count, switches }: Command,
-  { pidfile, graceSeconds }: Config,
+  { count, more, switches }: Command,
+  { pidfile, graceSeconds, bootSeconds }: Config,
   { host, daemonHost }: Runtime,
 ): Promise<number> {
   const { runDaemonCommand } = await import("./daemon/commands.ts");
@@ -218,6 +226,7 @@ async function ask(
       json: switches.includes("json"),
       quick: switches.includes("quick"),
       workers: count,
+      moreWorkers: more,
     },
     host,
     await daemonHost(),

@@ -68,7 +68,11 @@ export const commandTable: readonly CommandEntry[] = [
     summary: "Read configuration and application again, losing no request",
   },
   { name: "status", summary: "Show the workers" },
-  { name: "scale", value: "N", summary: "Have N workers from now on" },
+  {
+    name: "scale",
+    value: "N",
+    summary: "Have N workers from now on; +N: so many more",
+  },
   { name: "reopen", summary: "Open the log files again, after rotation" },
 ];
 
@@ -425,6 +429,8 @@ export interface CommandLine {
   readonly app: string | undefined;
   /** How many workers there shall be, for "scale". */
   readonly count: number | undefined;
+  /** Instead of that, how many more or, negative, fewer. */
+  readonly more?: number;
 }
 
 /** Reads the words that are no options; `given` names the options that were
@@ -438,7 +444,7 @@ export function readCommandLine(
   const task = command ?? "serve";
   for (const name of given) checkBelongs(name, task);
   if (command === "scale") {
-    return { task, app: undefined, count: readScale(rest) };
+    return { task, app: undefined, ...readScale(rest) };
   }
   if (command !== undefined && command !== "start") {
     if (rest[0] === undefined) {
@@ -476,9 +482,15 @@ function checkBelongs(name: string, task: Task): void {
   );
 }
 
-function readScale([text, second]: readonly string[]): number {
-  const count = /^\d{1,9}$/.test(text ?? "") ? Number(text) : 0;
-  if (count > 0 && count <= mostWorkers && second === undefined) return count;
+function readScale(
+  [text, second]: readonly string[],
+): { count: number | undefined; more?: number } {
+  const [, sign, digits] = /^([+-]?)(\d{1,9})$/.exec(text ?? "") ?? [];
+  const count = Number(digits ?? 0);
+  if (count > 0 && count <= mostWorkers && second === undefined) {
+    if (!sign) return { count };
+    return { count: undefined, more: sign === "+" ? count : -count };
+  }
   throw new CommandError(
     2,
     text === undefined
@@ -486,7 +498,7 @@ function readScale([text, second]: readonly string[]): number {
       : second === undefined
       ? `scale: "${text}" is not a number from 1 to ${mostWorkers}`
       : `scale takes one number, and "${second}" is another word`,
-    "Write headgate scale 4, for example.",
+    "Write headgate scale 4, or headgate scale +1, for example.",
   );
 }
 

@@ -37,8 +37,23 @@ const BEGUN_AT = 2;
 const LINE = 3;
 const ROW_CELLS = LINE + LINE_OCTETS / 4 + 1;
 
-/** What {@linkcode keepWatch} needs to know of the table. */
-const layout = {
+/** What {@linkcode keepWatch} needs to know of the table: the constants above,
+ * by their names. */
+interface Layout {
+  readonly ROWS: number;
+  readonly LINE_OCTETS: number;
+  readonly BEAT: number;
+  readonly BEAT_AT: number;
+  readonly UNLISTED: number;
+  readonly HEADER_CELLS: number;
+  readonly SERIAL: number;
+  readonly LENGTH: number;
+  readonly BEGUN_AT: number;
+  readonly LINE: number;
+  readonly ROW_CELLS: number;
+}
+
+const layout: Layout = {
   ROWS,
   LINE_OCTETS,
   BEAT,
@@ -144,7 +159,7 @@ export interface WatchData extends WatchTerms {
   /** The table. */
   readonly buffer: SharedArrayBuffer;
   /** Where things are in it. */
-  readonly layout: Readonly<Record<keyof typeof layout, number>>;
+  readonly layout: Readonly<Record<keyof Layout, number>>;
 }
 
 /** What a watch asks of its thread. */

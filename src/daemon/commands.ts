@@ -31,7 +31,8 @@ import {
 } from "./errand.ts";
 import type { ControlFailure, DaemonHost } from "./host.ts";
 import { type DaemonPaths, daemonPaths, pidfileOption } from "./paths.ts";
-import { type Command, maximumWorkers, type Status } from "./protocol.ts";
+import { mostWorkers } from "../options.ts";
+import type { Command, Status } from "./protocol.ts";
 import { defaultPidfile } from "./settings.ts";
 import { askStatus, inspect, type Standing } from "./standing.ts";
 import { statusJson, statusPage } from "./status_page.ts";
@@ -196,13 +197,13 @@ function scaleTarget(
 }
 
 function checkWorkers(workers: number, there = ""): void {
-  if (Number.isInteger(workers) && workers >= 1 && workers <= maximumWorkers) {
+  if (Number.isInteger(workers) && workers >= 1 && workers <= mostWorkers) {
     return;
   }
   throw new CommandError(
     2,
     `headgate scale: ${workers} is no number of workers${there}`,
-    `There can be 1 to ${maximumWorkers}.`,
+    `There can be 1 to ${mostWorkers}.`,
   );
 }
 

@@ -3,6 +3,7 @@
  * socket is asked: types, and readers that take nothing else. A message is a
  * JSON object with a `type`, or for the control socket a `command`.
  */
+import { mostWorkers } from "../options.ts";
 import type { Address } from "../stream.ts";
 
 /** A listening socket as every process below the launcher has it. */
@@ -165,9 +166,6 @@ export interface WorkerStatus {
 // What comes from another process is data until it was looked at: an older or
 // newer release may be at the other end, or anybody who may open the socket.
 // Members that are not known are left alone.
-
-/** The most workers that one arbiter looks after. */
-export const maximumWorkers = 1000;
 
 /** What a process of ours is started as; undefined for what is no role. */
 export function readRole(value: unknown): Role | undefined {
@@ -337,7 +335,7 @@ const isCommand: Guard<Command> = anyOf(
   shape<Named<"reopen">>({ command: only("reopen") }),
   shape<Named<"scale">>({
     command: only("scale"),
-    workers: wholeBetween(1, maximumWorkers),
+    workers: wholeBetween(1, mostWorkers),
   }),
   shape<Named<"stop">>({ command: only("stop"), quick: isTruth }),
   shape<Named<"restart">>({ command: only("restart") }),
