@@ -71,12 +71,15 @@ export function holdsAbstractName(name: string): boolean {
 // ---- The tables ----
 
 const listenState = "0A";
+/** TIME_WAIT, in which a busy machine has tens of thousands, and nobody one. */
+const closedAlready = /^ *\d+: \w+:\w+ \w+:\w+ 06 /;
 /** `__SO_ACCEPTCON` */
 const acceptsConnections = 0x10000;
 
 /** `sl local_address rem_address st queues timer retransmit uid timeout inode` */
 function tcpEntries(table: string): SocketEntry[] {
   return rows(table).flatMap((line) => {
+    if (closedAlready.test(line)) return [];
     const columns = line.trim().split(/\s+/);
     const [, local = "", , state] = columns;
     const inode = columns[9];
