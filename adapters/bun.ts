@@ -215,6 +215,8 @@ interface PendingWrite {
 }
 
 class BunStream extends PushStream {
+  /** A write costs more here than a copy of 64 KiB. */
+  readonly directSize: number = 98_304;
   readonly remote: Address;
   readonly #socket: BunSocket;
   readonly #listening: Address;
