@@ -70,6 +70,8 @@ export class FakeWorker implements ChildProcess {
   isGone = false;
   /** Whether it has reported that it accepts, and nothing against it. */
   serves = false;
+  /** Whether it has reported that it can serve. */
+  hasLoaded = false;
   /** Whether it leaves, told by whomever. */
   drains = false;
   /** What it tells of itself when it beats. */
@@ -78,7 +80,6 @@ export class FakeWorker implements ChildProcess {
   readonly #stage: Stage;
   #onMessage: (message: unknown) => void = () => {};
   #end: (end: ProcessEnd) => void = () => {};
-  #hasLoaded = false;
   #beatAt: number;
 
   constructor(stage: Stage, pid: number, seat: number, generation: number) {
@@ -129,7 +130,7 @@ export class FakeWorker implements ChildProcess {
   }
 
   load(): void {
-    this.#hasLoaded = true;
+    this.hasLoaded = true;
     this.report({ type: "loaded" });
   }
 
@@ -147,8 +148,7 @@ export class FakeWorker implements ChildProcess {
     });
   }
 
-  /** How many seconds it was given to leave, each time; null for whatever
-   * cannot be said in JSON. */
+  /** How many seconds it was given to leave, each time. */
   get graces(): number[] {
     return this.orders.flatMap((order) =>
       order.type === "drain" ? [order.graceSeconds] : []
@@ -181,7 +181,7 @@ export class FakeWorker implements ChildProcess {
       if (leaves) this.end(0);
       return;
     }
-    if (loads && !this.#hasLoaded) this.load();
+    if (loads && !this.hasLoaded) this.load();
     const wasTold = this.orders.some(({ type }) => type === "listen");
     if (joins && wasTold && !this.serves) this.join();
     if (now < this.#beatAt) return;
@@ -194,6 +194,8 @@ export class FakeWorker implements ChildProcess {
 export class Stage {
   /** Seconds. */
   now = 1000;
+  /** How many ticks there were. */
+  ticks = 0;
   /** How new workers behave. */
   behaviour: Behaviour = healthy;
   /** All that were ever started, in order. */
@@ -275,6 +277,7 @@ export class Stage {
       this.#nextTick += tickSeconds;
       for (const worker of this.alive) worker.live(this.now);
       await settled();
+      this.ticks++;
       arbiter.tick();
       await settled();
     }
