@@ -56,6 +56,9 @@ export async function runArbiter(
     host.write("stderr", message);
     notify({ type: "failed", message });
     return error.exitCode;
+  } finally {
+    daemonHost.parent?.close();
+    await daemonHost.parent?.flushed();
   }
 }
 
@@ -149,7 +152,6 @@ class ArbiterProcess {
       this.#claim?.release();
       this.#forgetSockets?.();
       this.#logs.close();
-      daemonHost.parent?.close();
     }
   }
 

@@ -13,6 +13,7 @@ import { CommandError } from "../command_error.ts";
 import type { Config } from "../config.ts";
 import type { Host } from "../host.ts";
 import { explainListen } from "../listen_errors.ts";
+import { openLogs } from "../log_files.ts";
 import { clearStaleSockets } from "../socket_files.ts";
 import type {
   BoundSockets,
@@ -39,8 +40,9 @@ export interface Launch {
 }
 
 /** Starts an arbiter with its workers. In the foreground it resolves with the
- * exit code when the arbiter has ended; as a daemon when its workers serve, or
- * with 3 when they cannot. Throws `CommandError`. */
+ * exit code when the arbiter has ended; as a daemon with 0 when its workers
+ * serve, or with the arbiter's exit code when it has ended instead. Throws
+ * `CommandError`. */
 export async function launch(
   { config, args, configFile, daemon }: Launch,
   host: Host,
@@ -49,6 +51,8 @@ export async function launch(
   if (config.pidfile !== undefined) {
     await refuseIfRunning(config.pidfile, daemonHost);
   }
+  // What refuses the log files says so before anything else is done.
+  if (daemon) openLogs(config, host).close();
   const { held, close } = await hold(config, host, daemonHost);
   const role: ArbiterRole = {
     type: "arbiter",
@@ -242,7 +246,7 @@ async function waitUntilReady(
   if (outcome.type === "failed") {
     host.write("stderr", `${outcome.message.trimEnd()}\n`);
   }
-  return 3;
+  return exitCodeOf(await arbiter.ended) || 3;
 }
 
 function firstNotice(

@@ -11,9 +11,10 @@ import type { Config, LoadedConfig } from "../config.ts";
 import { createGateway, type Gateway } from "../gateway.ts";
 import type { HookSet, WorkerInfo } from "../hooks.ts";
 import type { Host } from "../host.ts";
+import { Listening } from "../listening.ts";
 import { type Logs, openLogs } from "../log_files.ts";
 import { traceOf } from "../logger.ts";
-import type { Listener, ListenOptions, Transport } from "../stream.ts";
+import type { ListenOptions, Transport } from "../stream.ts";
 import { RequestTable } from "../watch.ts";
 import type { Channel, DaemonHost } from "./host.ts";
 import {
@@ -73,6 +74,7 @@ export async function runWorker(
     return error.exitCode;
   } finally {
     logs.close();
+    await arbiter.flushed();
   }
 }
 
@@ -138,7 +140,8 @@ class Worker {
   readonly #slots: readonly Slot[];
   readonly #arbiter: Channel;
   readonly #made: Made;
-  readonly #listeners = new Map<number, Listener>();
+  readonly #accepting: Listening;
+  readonly #fds = new Set<number>();
   /** Listeners are opened one order after the other. */
   #listening: Promise<void> = Promise.resolve();
   #ready = false;
@@ -152,6 +155,7 @@ class Worker {
     this.#slots = makings.role.slots;
     this.#arbiter = makings.arbiter;
     this.#made = made;
+    this.#accepting = new Listening(makings.transport, made.gateway);
   }
 
   async serve(ear: Ear): Promise<number> {
@@ -221,13 +225,10 @@ class Worker {
   }
 
   async #accept(fd: number): Promise<void> {
-    if (this.#listeners.has(fd)) return;
-    const { gateway } = this.#made;
-    const listener = await this.#makings.transport.listen(
-      { fd, ...this.#addressOf(fd), backlog: this.#config.backlog },
-      (stream) => gateway.accept(stream),
-    );
-    this.#listeners.set(fd, listener);
+    if (this.#fds.has(fd)) return;
+    const { backlog } = this.#config;
+    await this.#accepting.open({ fd, ...this.#addressOf(fd), backlog });
+    this.#fds.add(fd);
   }
 
   /** Not every runtime can tell where an inherited socket listens. */
@@ -284,13 +285,11 @@ class Worker {
     // lets go of those that are not its own, and has time to, before the last
     // one that accepts on a socket closes it.
     this.#makings.daemonHost.closeInherited(
-      this.#slots.map(({ fd }) => fd).filter((fd) => !this.#listeners.has(fd)),
+      this.#slots.map(({ fd }) => fd).filter((fd) => !this.#fds.has(fd)),
       false,
     );
     await pause(letGoSeconds);
-    await Promise.all(
-      [...this.#listeners.values()].map((listener) => listener.close()),
-    );
+    await this.#accepting.close();
     await drained;
     // Connections that were accepted while the listeners closed.
     await this.#made.gateway.shutdown(graceSeconds);
