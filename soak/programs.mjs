@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
@@ -227,7 +227,11 @@ function headgate(runtime) {
       ...(one.daemon ? ["start"] : []),
       ...options(one, workers),
     ],
-    arbiter: (one) => Number(readFileSync(pidfile(one), "latin1")),
+    // While one arbiter follows another there is no pidfile for a moment.
+    arbiter: (one) =>
+      existsSync(pidfile(one))
+        ? Number(readFileSync(pidfile(one), "latin1"))
+        : undefined,
     status: async (one) => JSON.parse(await told(one, "status", "--json")),
     statusOf: async (one, pidfile) =>
       JSON.parse(

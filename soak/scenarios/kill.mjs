@@ -1,20 +1,18 @@
 /** SIGKILL of a worker: what may be lost is what it had, and nothing else. */
 import { connectionsTo, signal, socketsOf } from "../processes.mjs";
-import { settled, underLoad } from "./lifecycle.mjs";
+import { evenly, settled, underLoad } from "./lifecycle.mjs";
 
 export const name = "kill";
 export const title = "5 times SIGKILL of a worker";
 const times = 5;
 
 export async function measure(stage) {
-  const { seconds, workers } = stage.options;
+  const { workers } = stage.options;
   /** The connections of the workers that were killed. */
   const had = new Set();
   let replaced = 0;
   const result = await underLoad(stage, async (program, load) => {
-    for (let n = 0; n < times; n++) {
-      const due = (n + 0.5) * seconds / times;
-      await settled(() => load.seconds >= due);
+    await evenly(load, stage, times, async () => {
       const [pid] = await program.workers();
       // Stopped first, so that the account is exact.
       signal(pid, "SIGSTOP");
@@ -28,7 +26,7 @@ export async function measure(stage) {
         return now.length === workers && !now.includes(pid);
       });
       if (fresh) replaced++;
-    }
+    });
     return [{
       what: "workers replaced",
       figure: replaced,
