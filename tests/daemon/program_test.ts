@@ -38,6 +38,7 @@ testDaemon("start prints the pids once the workers serve", async (daemon) => {
   assertEquals(Number(pid), daemon.pid);
   assertEquals(workers.map(Number), await daemon.workers());
   assertEquals(daemon.processes().length, 3);
+  await daemon.untilLogged("Ready in");
   const { status, text } = await daemon.get();
   assertEquals(status, 200);
   assert(workers.includes(text.split(" ")[0]!), text);
@@ -320,10 +321,7 @@ testDaemon(
     const { outcome, stderr } = await daemon.run("reload");
     assertEquals(outcome, 1);
     assertStringIncludes(stderr, "it refuses to load");
-    assertMatch(
-      daemon.log,
-      /\[ERROR\] Not reloaded, .*\n?.*it refuses to load/,
-    );
+    await daemon.untilLogged(/\[ERROR\] Not reloaded, [^]*it refuses to load/);
     assertEquals(await daemon.untilServing(2), old);
     assertMatch((await daemon.get()).text, /hello$/);
   },
@@ -337,13 +335,13 @@ testDaemon(
       `export default { workers: 1, app: "app.mjs:app", bind: "127.0.0.1:0" };`,
     );
     await done(daemon, "start");
-    await daemon.untilServing(1);
+    await daemon.untilLogged("Ready in");
     config(
       `export default { workers: 2, app: "app.mjs:app", bind: "127.0.0.1:1" };`,
     );
     assertMatch(await done(daemon, "reload"), /2 worker\(s\) serve/);
     await daemon.untilServing(2);
-    assertMatch(daemon.log, /bind has changed; that takes a restart/);
+    await daemon.untilLogged("bind has changed; that takes a restart");
     config("export default { workres: 2 };");
     const outcome = await daemon.order({ command: "reload" });
     assertEquals(outcome?.ok, false);

@@ -1,0 +1,201 @@
+/** The signals of the arbiter, sent to the real program in the background. */
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertNotEquals,
+  assertStringIncludes,
+} from "@std/assert";
+import { renameSync } from "node:fs";
+import {
+  accepts,
+  answerOf,
+  type Daemon,
+  get,
+  request,
+  testDaemon,
+} from "../support/daemon.ts";
+import type { RawClient } from "../support/raw_client.ts";
+
+/** A client whose answer has begun, and waits for the file "open". */
+async function atTheGate(daemon: Daemon): Promise<RawClient> {
+  const client = await request(daemon.address, "/gate");
+  await client.until(() => /begun/.test(client.receivedText), "its begin");
+  return client;
+}
+
+testDaemon(
+  "SIGHUP: the changed application and configuration",
+  async (daemon) => {
+    daemon.write("headgate.config.mjs", "export default { workers: 1 };");
+    await daemon.run("start", "app.mjs:app", "--bind=127.0.0.1:0");
+    const old = await daemon.untilServing(1);
+    daemon.write("greeting.mjs", 'export const greeting = "changed";');
+    daemon.write("headgate.config.mjs", "export default { workers: 2 };");
+    daemon.signal("SIGHUP");
+    await daemon.untilServing(2, old);
+    await daemon.untilLogged(
+      /SIGHUP: reloading\n[^]*Reloaded: generation 2, 2 /,
+    );
+    for (let count = 0; count < 4; count++) {
+      assertMatch((await daemon.get()).text, /changed$/);
+    }
+    daemon.write("headgate.config.mjs", "export default { workres: 2 };");
+    daemon.signal("SIGHUP");
+    await daemon.untilLogged(/\[ERROR\] Not reloaded: .*workres/);
+    assertEquals((await daemon.workers()).length, 2);
+  },
+);
+
+testDaemon(
+  "SIGHUP: a broken application keeps the old workers",
+  async (daemon) => {
+    await daemon.start();
+    const old = await daemon.workers();
+    daemon.write("refuse", "");
+    daemon.signal("SIGHUP");
+    await daemon.untilLogged(/\[ERROR\] Not reloaded, [^]*it refuses to load/);
+    assertEquals(await daemon.untilServing(2), old);
+    // And the next one, with the fault mended, is like any other.
+    daemon.remove("refuse");
+    daemon.signal("SIGHUP");
+    await daemon.untilServing(2, old);
+  },
+);
+
+testDaemon(
+  "SIGTTIN and SIGTTOU: one worker more, one fewer",
+  async (daemon) => {
+    await daemon.start("--workers", "1");
+    const [first] = await daemon.workers();
+    daemon.signal("SIGTTIN");
+    const two = await daemon.untilServing(2);
+    assertEquals(two[0], first);
+    daemon.signal("SIGTTOU");
+    assertEquals(await daemon.untilServing(1), [first]);
+    // The last one stays.
+    daemon.signal("SIGTTOU");
+    daemon.signal("SIGTTIN");
+    await daemon.untilServing(2);
+  },
+);
+
+testDaemon("SIGUSR1: log lines go to a new file", async (daemon) => {
+  await daemon.start();
+  const { address } = daemon;
+  renameSync(daemon.path("headgate.log"), daemon.path("old.log"));
+  daemon.signal("SIGUSR1");
+  await daemon.untilLogged("Log files reopened");
+  const { length } = daemon.read("old.log");
+  await get(address, "/print");
+  await daemon.untilLogged(/^printed by the application$/m);
+  await daemon.untilLogged(/"GET \/print HTTP\/1.1" 200/);
+  assertEquals(daemon.read("old.log").length, length);
+});
+
+testDaemon(
+  "SIGUSR2: another arbiter, to which the pidfile goes",
+  async (daemon) => {
+    await daemon.start();
+    const { pid, address } = daemon;
+    const old = await daemon.workers();
+    daemon.signal("SIGUSR2");
+    await daemon.until(() => daemon.has("headgate.pid.2"), "its pidfile");
+    await daemon.untilLogged(/The new arbiter \(pid \d+\) serves/);
+    const next = Number(daemon.read("headgate.pid.2"));
+    assertEquals(daemon.pid, pid);
+    assertEquals(await daemon.workers(), old);
+    assertEquals(daemon.processes().length, 6);
+    daemon.signal("SIGTERM");
+    await daemon.until(() => daemon.pid === next, "the pidfile's change");
+    await daemon.until(
+      () => daemon.processes().length === 3,
+      "the old one's end",
+    );
+    await daemon.untilServing(2, old);
+    assert(!daemon.has("headgate.pid.2") && !daemon.has("headgate.pid.2.sock"));
+    assertEquals((await get(address)).status, 200);
+    daemon.signal("SIGTERM");
+    await daemon.untilGone();
+    assert(!daemon.has("headgate.pid"));
+  },
+);
+
+testDaemon(
+  "SIGUSR2: the new arbiter may be the one that is stopped",
+  async (daemon) => {
+    await daemon.start();
+    const { pid } = daemon;
+    const old = await daemon.workers();
+    daemon.signal("SIGUSR2");
+    await daemon.untilLogged(/The new arbiter \(pid \d+\) serves/);
+    daemon.signal("SIGTERM", Number(daemon.read("headgate.pid.2")));
+    await daemon.until(() => daemon.processes().length === 3, "its end");
+    assert(!daemon.has("headgate.pid.2"));
+    assertEquals(daemon.pid, pid);
+    assertEquals(await daemon.workers(), old);
+    assertEquals((await daemon.get()).status, 200);
+    // After which there may be another one.
+    daemon.signal("SIGUSR2");
+    await daemon.until(() => daemon.has("headgate.pid.2"), "the next one");
+  },
+);
+
+testDaemon(
+  "SIGWINCH: no workers, until SIGHUP brings them back",
+  async (daemon) => {
+    await daemon.start();
+    const old = await daemon.workers();
+    daemon.signal("SIGWINCH");
+    await daemon.untilServing(0);
+    await daemon.until(
+      () => daemon.processes().length === 1,
+      "the workers' end",
+    );
+    daemon.signal("SIGHUP");
+    await daemon.untilServing(2, old);
+    assertEquals((await daemon.get()).status, 200);
+  },
+);
+
+testDaemon("SIGTERM: running requests end, and it exits", async (daemon) => {
+  await daemon.start();
+  const { address } = daemon;
+  const client = await atTheGate(daemon);
+  daemon.signal("SIGTERM");
+  await daemon.until(async () => !await accepts(address), "the refusal");
+  daemon.write("open", "");
+  assertEquals((await answerOf(client)).text, "begun, done");
+  await client.close();
+  await daemon.untilGone();
+  assertStringIncludes(daemon.log, "SIGTERM: letting running requests end");
+  assert(!daemon.has("headgate.pid") && !daemon.has("headgate.pid.sock"));
+});
+
+testDaemon("SIGTERM: a second one cuts what runs", async (daemon) => {
+  await daemon.start();
+  const { address } = daemon;
+  const client = await atTheGate(daemon);
+  daemon.signal("SIGTERM");
+  await daemon.until(async () => !await accepts(address), "the refusal");
+  assertNotEquals(daemon.processes(), []);
+  daemon.signal("SIGTERM");
+  await daemon.untilGone();
+  await client.untilEnded();
+  assert(!client.receivedText.includes("done"));
+  await client.close();
+});
+
+for (const signal of ["SIGINT", "SIGQUIT"]) {
+  testDaemon(`${signal}: cuts what runs`, async (daemon) => {
+    await daemon.start();
+    const client = await atTheGate(daemon);
+    daemon.signal(signal);
+    await daemon.untilGone();
+    await client.untilEnded();
+    assert(!client.receivedText.includes("done"));
+    await client.close();
+    assertStringIncludes(daemon.log, `${signal}: stopping at once`);
+    assert(!daemon.has("headgate.pid") && !daemon.has("headgate.pid.sock"));
+  });
+}
