@@ -4,16 +4,21 @@
 /** Without an end it would be open for as long as clients come. */
 const patienceMs = 500;
 
-/** Lets the event loop turn until a turn has accepted nothing. Whoever closes
- * the listener at once then, leaves next to nobody in the queue. */
-export async function acceptQueued(accepted: () => number): Promise<void> {
+/** Lets the event loop turn until the queue is empty. Whoever closes the
+ * listener at once then leaves nobody in it. `queued` tells how many wait there;
+ * where nobody can tell, a turn that has `accepted` nothing shows it, though
+ * not for sure. */
+export async function acceptQueued(
+  accepted: () => number,
+  queued: () => number | undefined = () => undefined,
+): Promise<void> {
   const deadline = performance.now() + patienceMs;
   while (performance.now() < deadline) {
     const before = accepted();
     // The first may come before the loop has looked at the socket.
     await turn();
     await turn();
-    if (accepted() === before) return;
+    if ((queued() ?? accepted() - before) === 0) return;
   }
 }
 

@@ -1,6 +1,13 @@
 /** Which of this process's descriptors is which socket, and where it listens,
  * from Linux's /proc. Elsewhere nobody tells, and everything here is empty. */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+} from "node:fs";
 import { endianness } from "node:os";
 import type { Address } from "../src/stream.ts";
 import { tcpAddress, unixAddress } from "./endpoint.ts";
@@ -25,7 +32,8 @@ export function openSockets(): Map<string, number> {
   return found;
 }
 
-function descriptorNumbers(): number[] {
+/** The descriptors that this process has open; none where nobody tells. */
+export function descriptorNumbers(): number[] {
   try {
     return readdirSync("/proc/self/fd").map(Number).sort((a, b) => a - b);
   } catch {
@@ -143,5 +151,39 @@ export function canonicalIp(address: string): string {
     return new URL(`http://[${address}]/`).hostname.slice(1, -1);
   } catch {
     return address; // it names a zone, as in "fe80::1%eth0"
+  }
+}
+
+/** Enough for some four hundred listeners, which come first in the table. */
+const listenersBytes = 65_536;
+
+/** How many connections wait to be accepted on the TCP socket of this
+ * descriptor; undefined where nobody tells. */
+export function queueLength(fd: number): number | undefined {
+  const inode = socketInode(fd);
+  if (inode === undefined) return undefined;
+  for (const table of ["/proc/net/tcp", "/proc/net/tcp6"]) {
+    for (const line of beginningOf(table).split("\n")) {
+      const columns = line.trim().split(/\s+/);
+      // Of a listener, "tx:rx" tells in its second half how many wait.
+      if (columns[9] === inode) return parseInt(columns[4]?.slice(9) ?? "", 16);
+    }
+  }
+  return undefined;
+}
+
+function beginningOf(path: string): string {
+  try {
+    const file = openSync(path, "r");
+    try {
+      const bytes = new Uint8Array(listenersBytes);
+      return new TextDecoder().decode(
+        bytes.subarray(0, readSync(file, bytes)),
+      );
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return "";
   }
 }

@@ -9,6 +9,7 @@ import type { BoundSockets, HeldSocket } from "../src/daemon/host.ts";
 import type { Address, ListenOptions } from "../src/stream.ts";
 import {
   canonicalIp,
+  descriptorNumbers,
   listenersOn,
   openSockets,
   type SocketEntry,
@@ -248,9 +249,19 @@ function addressOf(
 export function closeInherited(fds: readonly number[], last: boolean): void {
   const { deno, bun } = process.versions;
   for (const fd of fds) {
-    if (deno === undefined && (bun !== undefined || !last)) closeSync(fd);
+    if (deno !== undefined) copiesOf(fd).forEach(closeByListening);
+    else if (bun !== undefined || !last) closeSync(fd);
     else closeByListening(fd);
   }
+}
+
+/** Deno keeps a copy of each descriptor that it has handed to a child. */
+function copiesOf(fd: number): number[] {
+  const inode = socketInode(fd);
+  const copies = descriptorNumbers().filter((other) =>
+    other !== fd && inode !== undefined && socketInode(other) === inode
+  );
+  return [fd, ...copies];
 }
 
 /** A listener that is closed in the turn in which it began closes its

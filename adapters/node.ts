@@ -27,6 +27,7 @@ import type {
   Transport,
 } from "../src/stream.ts";
 import { acceptQueued } from "./accept_queue.ts";
+import { queueLength } from "./descriptors.ts";
 import {
   defaultBacklog,
   defaultHostname,
@@ -74,7 +75,10 @@ async function listen(
       : tcpAddress(bound.address, bound.port),
     async close() {
       if (options.fd === undefined) refuseMore(server);
-      await acceptQueued(() => accepted);
+      await acceptQueued(
+        () => accepted,
+        () => options.fd === undefined ? undefined : queueLength(options.fd),
+      );
       // Its callback would wait for the accepted connections, which live on.
       if (server.listening) server.close();
     },

@@ -8,7 +8,8 @@ import type { AccessRecord, Handler } from "./exchange.ts";
 import { createGateway } from "./gateway.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
-import type { Address, Listener, ListenOptions, Transport } from "./stream.ts";
+import { Listening } from "./listening.ts";
+import type { Address, ListenOptions, Transport } from "./stream.ts";
 
 /** What a server may be told. */
 export interface ServeOptions {
@@ -55,15 +56,11 @@ export async function serveHandler(
   options: ServeOptions = {},
 ): Promise<Server> {
   const gateway = createGateway(handler, options);
-  const listeners: Listener[] = [];
+  const listening = new Listening(transport, gateway);
   try {
-    for (const where of listenOptions(options)) {
-      listeners.push(
-        await transport.listen(where, (stream) => gateway.accept(stream)),
-      );
-    }
+    for (const where of listenOptions(options)) await listening.open(where);
   } catch (error) {
-    await closeAll(listeners);
+    await listening.close();
     throw error;
   }
 
@@ -74,11 +71,11 @@ export async function serveHandler(
     // At once, so that answers say it; and again, for connections that were
     // accepted while the listeners closed.
     gateway.shutdown(graceSeconds);
-    finish(closeAll(listeners).then(() => gateway.shutdown(graceSeconds)));
+    finish(listening.close().then(() => gateway.shutdown(graceSeconds)));
     return finished;
   };
   return {
-    addresses: listeners.map((listener) => listener.address),
+    addresses: listening.addresses,
     shutdown,
     finished,
     [Symbol.asyncDispose]: () => shutdown(),
@@ -100,8 +97,4 @@ function listenOptions(options: ServeOptions): ListenOptions[] {
     throw new RangeError(`Port ${port} is not a number from 0 to 65535`);
   }
   return [{ port, ...(hostname === undefined ? {} : { hostname }), ...tail }];
-}
-
-async function closeAll(listeners: readonly Listener[]): Promise<void> {
-  await Promise.all(listeners.map((listener) => listener.close()));
 }
