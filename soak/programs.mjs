@@ -38,6 +38,7 @@ export class Program {
   #mark = `SOAK_MARK=${randomUUID()}`;
   #child;
   #ended;
+  #exited = false;
   #output = "";
 
   /** Starts it and waits until every worker has answered. `pin` goes before its
@@ -155,6 +156,7 @@ export class Program {
       child.on("exit", (code, signal) => resolve(code ?? signal));
       child.on("error", ({ code }) => resolve(code));
     });
+    this.#ended.then(() => this.#exited = true);
   }
 
   /** Asks until there is an answer, and then until so many workers have given
@@ -174,7 +176,7 @@ export class Program {
       const ms = performance.now() - begun;
       if (answered.size > 0) this.firstAnswerMs ??= ms;
       this.readyMs = ms;
-      if (answered.size === 0 && this.processes().length === 0) {
+      if (this.#exited && this.processes().length === 0) {
         throw new Error("does not start");
       }
       await sleep(1);
