@@ -324,7 +324,7 @@ export class Arbiter {
   #letGo(worker: WorkerRecord): void {
     if (worker.state === DRAINING) return;
     worker.leave(this.#settings.graceSeconds, this.#ports.now());
-    this.#ports.log.info(`${worker.name}: was told to leave`);
+    this.#ports.log.info(`${worker.name}: leaves by itself`);
     this.#noteFailure(worker.seat);
   }
 
@@ -464,7 +464,6 @@ export class Arbiter {
   #takeSteps(): void {
     this.#retireSurplus();
     this.#fillSeats();
-    if (this.#stopping) return; // a worker could not be started
     this.#seatTheLoaded();
     this.#recycle();
     this.#assign();
@@ -483,7 +482,7 @@ export class Arbiter {
   #fillSeats(): void {
     const now = this.#ports.now();
     for (let seat = 1; seat <= this.#wanted(); seat++) {
-      if (this.#stopping) return;
+      if (this.#stopping) return; // one could not be started
       const booting = this.#count(({ state }) => state === BOOTING);
       if (booting >= this.#ports.bootsAtOnce) return;
       if (this.#isFilled(seat) || !this.#backoff.allows(seat, now)) continue;
@@ -511,8 +510,7 @@ export class Arbiter {
     if (reload !== undefined || !this.#everServed) {
       const generation = reload?.generation ?? this.#generation;
       const able = this.#count((worker) =>
-        worker.generation === generation && !worker.killed &&
-        (worker.state === LOADED || worker.state === JOINING)
+        worker.generation === generation && worker.state === LOADED
       );
       if (able < this.#wanted()) return;
       if (reload !== undefined) this.#switchTo(reload);
@@ -557,7 +555,7 @@ export class Arbiter {
         `${worker.name}: ${explain(exhaustion, worker)}; to be replaced`,
       );
       // One that is too large from the beginning will be again.
-      if (exhaustion === "memory" && !worker.isSteady) {
+      if (exhaustion === "memory") {
         this.#noteFailure(worker.seat, "outgrows --max-rss again and again");
       }
       this.#startWorker(worker.seat);
@@ -593,15 +591,11 @@ export class Arbiter {
     );
   }
 
-  /** Whether every seat serves with the current generation, and nobody else
-   * does. */
+  /** Whether every seat serves with the current generation. */
   #complete(): boolean {
-    const current = this.#count((worker) =>
-      worker.serves && worker.generation === this.#generation
-    );
-    return current === this.#target &&
-      !this.#some((worker) =>
-        worker.state !== DRAINING && worker.seat > this.#target
+    return this.#target ===
+      this.#count((worker) =>
+        worker.serves && worker.generation === this.#generation
       );
   }
 

@@ -136,11 +136,6 @@ export class WorkerRecord {
     return this.#terms.bootSeconds;
   }
 
-  /** Whether it has served for long enough not to be one that keeps failing. */
-  get isSteady(): boolean {
-    return this.#steady;
-  }
-
   /** Whether our patience with how it boots or leaves has ended. */
   isLate(now: number): boolean {
     return !this.#killed && now >= this.#deadline;

@@ -247,6 +247,7 @@ test("a first worker that was told to leave by another is replaced", async () =>
 test("a start that hangs is given up after the boot timeout", async () => {
   const play = new Play({ bootSeconds: 7 });
   play.stage.behaviour = passive;
+  play.stage.standStill(100); // before the start, nobody is late
   play.arbiter.start();
   await play.pass(6.75);
   assertEquals(play.stage.alive.length, 3);
@@ -259,6 +260,18 @@ test("a start that hangs is given up after the boot timeout", async () => {
   for (const { signals } of play.stage.workers) {
     assertEquals(signals, ["SIGKILL"]);
   }
+  assertEquals(play.logged(/\[error\]/).length, 3, "each is told once");
+});
+
+test("a worker that is killed for its slowness and then stopped is no failure", async () => {
+  const play = new Play({ bootSeconds: 2 });
+  play.stage.behaviour = { ...passive, dies: false };
+  play.arbiter.start();
+  await play.pass(3);
+  play.arbiter.stop(false);
+  for (const worker of play.stage.workers) worker.end(null, "SIGKILL");
+  await settled();
+  assertEquals([play.exitCode, play.arbiter.failure], [0, undefined]);
 });
 
 test("a worker that cannot be started ends the start with 3", async () => {
@@ -268,6 +281,34 @@ test("a worker that cannot be started ends the start with 3", async () => {
   await settled();
   assertEquals(play.exitCode, 3);
   assertMatch(play.arbiter.failure ?? "", /Worker 1.*EAGAIN/);
+});
+
+test("where one worker cannot be started, the others are not either", async () => {
+  const play = new Play();
+  const { ports } = play.stage;
+  const arbiter = new Arbiter(play.settings, {
+    ...ports,
+    startWorker: (seat, generation) => {
+      if (seat === 2) throw new Error("EAGAIN");
+      return ports.startWorker(seat, generation);
+    },
+  });
+  arbiter.start();
+  assertEquals(play.stage.workers.map(({ seat }) => seat), [1]);
+  play.stage.newest.end(0);
+  assertEquals(await arbiter.finished, 3);
+});
+
+test("a worker that cannot be started later is tried again later and later", async () => {
+  const play = await Play.serving();
+  play.stage.refusal = new Error("EAGAIN");
+  await crash(play.stage.at(2));
+  await play.pass(30);
+  const tries = play.logged(/could not be started/).length;
+  assert(tries > 4 && tries < 9, `${tries} tries`);
+  play.stage.refusal = undefined;
+  await play.pass(31);
+  assertEquals(play.seats, "1.1 2.1 3.1");
 });
 
 test("a start of which one worker serves already goes on trying", async () => {
@@ -462,9 +503,11 @@ test("a worker that hangs while it drains is killed after the grace time", async
   play.scale(2);
   await play.pass(5.75);
   assertEquals(hung.signals, []);
-  await play.pass(10);
+  hung.report({ type: "leaving" }); // wins it no time
+  await play.pass(1);
   assertEquals(hung.signals, ["SIGKILL"]);
   assertEquals(play.logged(/did not leave in time; killed/).length, 1);
+  assertEquals(play.logged(/has left/).length, 1);
   assertEquals(starts(play, 3), 1);
 });
 
@@ -491,13 +534,27 @@ test("time in which the arbiter itself stood still is nobody's fault", async () 
   const leaver = stage.at(2);
   leaver.behaviour.leaves = false;
   leaver.report({ type: "leaving" });
-  stage.standStill(3600);
+  stage.standStill(100);
   arbiter.tick();
   assertEquals(stage.workers.flatMap(({ signals }) => signals), []);
   await play.pass(2);
   assertEquals(stage.workers.flatMap(({ signals }) => signals), []);
   await play.pass(30);
   assertEquals(leaver.signals, ["SIGKILL"], "but it counts from then on");
+});
+
+test("time in which the arbiter stood still is no steady service", async () => {
+  const play = await Play.serving();
+  await crash(play.stage.at(1));
+  await play.pass(1);
+  play.stage.standStill(100);
+  play.arbiter.tick();
+  play.stage.at(1).beat();
+  await play.pass(1);
+  await crash(play.stage.at(1));
+  assertEquals(starts(play, 1), 2);
+  await play.pass(0.5);
+  assertEquals(starts(play, 1), 3);
 });
 
 test("Arbiter.workers() tells no silence from the future", async () => {
@@ -540,12 +597,13 @@ test("a reload dismisses an old worker when its successor accepts, not sooner", 
   const play = await Play.serving();
   const { stage } = play;
   stage.behaviour = { ...healthy, joins: false };
-  play.reload();
+  const reload = play.reload();
   await play.pass(1);
   assertEquals(play.seats, "1.1 2.1 3.1");
   stage.workers[4]?.join();
   await settled();
   assertEquals(play.seats, "1.1 2.2 3.1");
+  assertEquals(reload.outcome, undefined);
 });
 
 test("a reload brings new settings to the workers that it makes", async () => {
@@ -698,6 +756,27 @@ test("an old worker that dies during a reload that fails is replaced", async () 
   await crash(play.stage.newest);
   await play.pass(1);
   assertEquals(play.seats, "1.1 2.1 3.1");
+});
+
+test("an old worker that fails to boot during a reload does not end it", async () => {
+  const play = await Play.serving();
+  play.stage.behaviour = passive;
+  await crash(play.stage.at(1));
+  const late = play.stage.newest;
+  play.stage.behaviour = healthy;
+  const reload = play.reload();
+  await crash(late);
+  await play.pass(1);
+  assertEquals([reload.ok, play.seats], [true, "1.2 2.2 3.2"]);
+});
+
+test("a reload that fails leaves nothing to hold against the old ones", async () => {
+  const play = await Play.serving();
+  play.stage.behaviour = passive;
+  play.reload();
+  await crash(play.stage.workers[4] ?? play.stage.newest);
+  await crash(play.stage.at(2));
+  assertEquals(play.stage.newest.seat, 2);
 });
 
 test("an old worker that was booting when the reload came never serves", async () => {
@@ -899,6 +978,20 @@ test("Arbiter.scale() tells why a worker could not begin to serve", async () => 
   assertEquals(play.seats, "1.1 2.1 3.1 4.1");
 });
 
+test("Arbiter.scale() does not mind workers that leave meanwhile", async () => {
+  const play = await Play.serving();
+  play.stage.behaviour = { ...healthy, loads: false };
+  const up = play.scale(4);
+  const leaver = play.stage.at(1);
+  leaver.report({ type: "leaving" });
+  leaver.end(1);
+  await settled();
+  assertEquals(up.outcome, undefined);
+  for (const worker of play.stage.alive) if (!worker.hasLoaded) worker.load();
+  await play.pass(1);
+  assertEquals(up.ok, true);
+});
+
 test("Arbiter.scale() during a crash back-off keeps it", async () => {
   const play = await Play.serving();
   for (let count = 0; count < 5; count++) {
@@ -1004,6 +1097,19 @@ test("a replacement that fails to boot is tried again later and later", async ()
   assert(stage.at(1) !== old);
 });
 
+test("no worker is replaced for its age while a seat is vacant", async () => {
+  const play = await Play.serving({ maxRequests: 100 });
+  for (const crashes of [1, 2, 3, 4, 5]) {
+    await crash(play.stage.at(1));
+    if (crashes < 5) await play.pass(3);
+  }
+  play.stage.at(2).requests = 100;
+  await play.pass(3);
+  assertEquals([play.seats, starts(play, 2)], ["2.1 3.1", 1]);
+  await play.pass(7);
+  assertEquals([play.seats, starts(play, 2)], ["1.1 2.1 3.1", 2]);
+});
+
 test("a worker that crashes while its replacement boots is not replaced twice", async () => {
   const play = await Play.serving({ maxRequests: 100 });
   play.stage.behaviour = { ...healthy, loads: false };
@@ -1101,13 +1207,20 @@ test("Arbiter.stop() while workers boot ends with 0, whatever they end with", as
   assertEquals([play.exitCode, arbiter.failure], [0, undefined]);
 });
 
-test("Arbiter.stop() before the start, and with another exit code", async () => {
+test("Arbiter.stop() before the start", async () => {
   const play = new Play();
-  play.arbiter.stop(false, 7);
-  play.arbiter.stop(true, 8);
+  play.arbiter.stop(false);
   play.arbiter.start();
   await play.pass(1);
-  assertEquals([play.exitCode, play.stage.workers.length], [7, 0]);
+  assertEquals([play.exitCode, play.stage.workers.length], [0, 0]);
+});
+
+test("Arbiter.stop() ends with the exit code of the first call", async () => {
+  const play = await Play.serving();
+  play.arbiter.stop(false, 7);
+  play.arbiter.stop(true, 8);
+  await play.pass(1);
+  assertEquals(play.exitCode, 7);
 });
 
 test("Arbiter.stop() during a reload answers whoever waits", async () => {
@@ -1222,5 +1335,5 @@ test("what is no report is overlooked, and so is what comes out of turn", async 
   worker.isGone = false;
   worker.report({ type: "leaving" });
   await settled();
-  assertEquals(starts(play, 1), 2);
+  assertEquals(play.logged(/leaves by itself/), []);
 });
