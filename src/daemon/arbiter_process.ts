@@ -48,8 +48,8 @@ export async function runArbiter(
 ): Promise<number> {
   const notify = (notice: Notice) => daemonHost.parent?.send(notice);
   try {
-    const process = new ArbiterProcess(start, host, daemonHost, notify);
-    return await process.run();
+    const ours = new ArbiterProcess(start, host, daemonHost, notify);
+    return await ours.run();
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     const message = formatCommandError(error);
