@@ -108,7 +108,8 @@ const refused: [string[], string[], what: string, how: string][] = [
   [["scale"], [], "needs the number of workers", "headgate scale 4"],
   [["scale", "0"], [], '"0" is not a number from 1', "headgate scale 4"],
   [["scale", "1001"], [], "1 to 1000", "headgate scale 4"],
-  [["scale", "+1"], [], '"+1" is not a number', "headgate scale 4"],
+  [["scale", "+0"], [], '"+0" is not a number', "headgate scale +1"],
+  [["scale", "1+"], [], '"1+" is not a number', "headgate scale 4"],
   [["scale", "1", "2"], [], '"2" is another word', "headgate scale 4"],
   [["strat", "app.ts"], [], "No command strat", "Did you mean headgate start?"],
   [["realod"], [], "No command realod", "Did you mean headgate reload?"],
@@ -130,4 +131,12 @@ test("a word that is near no command is taken for an application", () => {
   for (const word of ["", "application", "app:app", "stop.ts"]) {
     assertEquals(readCommandLine([word], []).app, word);
   }
+});
+
+test("readCommandLine() takes a number of workers, or how many more", () => {
+  const line = { task: "scale" as const, app: undefined };
+  const read = (text: string) => readCommandLine(["scale", text], []);
+  assertEquals(read("4"), { ...line, count: 4 });
+  assertEquals(read("+2"), { ...line, count: undefined, more: 2 });
+  assertEquals(read("-1"), { ...line, count: undefined, more: -1 });
 });

@@ -2,6 +2,8 @@
  * The arbiter's process: joins the arbiter with the pidfile, the control
  * socket, the signals, the log and the launcher.
  *
+ * Length: each joint is a few lines, and they share the arbiter.
+ *
  * @module
  */
 import { hooksOf } from "../application.ts";
@@ -9,13 +11,13 @@ import { formatAddress } from "../bind.ts";
 import { CommandError, formatCommandError } from "../command_error.ts";
 import type { Config, LoadedConfig } from "../config.ts";
 import type { HookSet, ServerInfo } from "../hooks.ts";
-import type { AppendFile, Host } from "../host.ts";
+import type { Host } from "../host.ts";
 import { type Logs, openLogs } from "../log_files.ts";
 import { escapeForLog, traceOf } from "../logger.ts";
 import { removeSocketsAtExit } from "../socket_files.ts";
 import { version } from "../version.ts";
 import { Arbiter, tickSeconds } from "./arbiter.ts";
-import type { ChildProcess, DaemonHost } from "./host.ts";
+import type { DaemonHost } from "./host.ts";
 import { type Claim, claimPidfile } from "./pidfile.ts";
 import {
   type ArbiterRole,
@@ -23,11 +25,12 @@ import {
   type Notice,
   type Outcome,
   readCommand,
-  readNotice,
   type Status,
   type WorkerRole,
 } from "./protocol.ts";
 import { roleVariable } from "./role.ts";
+import { startSuccessor, type Successor } from "./succession.ts";
+import { WorkerOutput } from "./worker_output.ts";
 import { arbiterSettings, identityOf, unchangeable } from "./settings.ts";
 
 /** What an arbiter is started with. */
@@ -71,13 +74,13 @@ class ArbiterProcess {
   readonly #notify: (notice: Notice) => void;
   readonly #logs: Logs;
   readonly #arbiter: Arbiter;
-  /** Where a daemon's workers' standard output goes, and may be reopened. */
-  #outputFile: AppendFile | undefined;
+  /** Without a terminal, where the workers' standard output goes. */
+  readonly #output: WorkerOutput | undefined;
   readonly #loaded: LoadedConfig;
   #config: Config;
   #hooks: HookSet | undefined;
   #claim: Claim | undefined;
-  #successor: ChildProcess | undefined;
+  #successor: Successor | undefined;
   #stopRequested = false;
   #forgetSockets: (() => void) | undefined;
 
@@ -103,7 +106,9 @@ class ArbiterProcess {
         if (path !== "-" && path !== "off") daemonHost.chown(path, identity);
       }
     }
-    if (role.daemon) this.#outputFile = host.openAppend(config.logFile);
+    this.#output = role.daemon
+      ? new WorkerOutput(host, config.logFile)
+      : undefined;
     this.#arbiter = new Arbiter(arbiterSettings(config, daemonHost.cores), {
       log: this.#logs.log,
       slots: role.slots,
@@ -116,9 +121,7 @@ class ArbiterProcess {
             [roleVariable]: JSON.stringify(this.#workerRole(seat, generation)),
           },
           fds: role.slots.map(({ fd }) => fd),
-          output: role.daemon
-            ? { kind: "lines", take: (text) => this.#takeOutput(text) }
-            : { kind: "inherit" },
+          output: this.#output?.forSpawn ?? { kind: "inherit" },
           detached: false,
           user: identity,
         }),
@@ -128,7 +131,6 @@ class ArbiterProcess {
 
   async run(): Promise<number> {
     const { log } = this.#logs;
-    const daemonHost = this.#daemonHost;
     this.#retitle();
     try {
       await this.#claimPidfile();
@@ -386,20 +388,9 @@ class ArbiterProcess {
 
   #reopen(): void {
     this.#logs.reopen();
-    if (this.#outputFile !== undefined) {
-      this.#outputFile.close();
-      this.#outputFile = this.#host.openAppend(this.#config.logFile);
-    }
+    this.#output?.reopen();
     this.#arbiter.reopen();
     this.#logs.log.info("Log files reopened");
-  }
-
-  #takeOutput(text: string): void {
-    try {
-      this.#outputFile?.write(text);
-    } catch {
-      // A full disk loses lines; it does not end a server.
-    }
   }
 
   /** Another arbiter on the same sockets; both serve until one is stopped. */
@@ -409,37 +400,23 @@ class ArbiterProcess {
       return { ok: false, message: "There is another arbiter already" };
     }
     log.info("Starting another arbiter on the same sockets");
-    const role: ArbiterRole = {
-      ...this.#role,
-      predecessor: this.#host.pid,
-    };
-    const successor = this.#daemonHost.spawn(this.#args, {
-      env: { [roleVariable]: JSON.stringify(role) },
-      fds: role.slots.map(({ fd }) => fd),
-      output: role.daemon
-        ? { kind: "file", path: this.#config.logFile }
-        : { kind: "inherit" },
-      detached: true,
-    });
+    const successor = startSuccessor(this.#role, {
+      pid: this.#host.pid,
+      args: this.#args,
+      logFile: this.#config.logFile,
+    }, this.#daemonHost);
     this.#successor = successor;
-    const notice = await new Promise<Notice | undefined>((resolve) => {
-      successor.channel.receive(
-        (message) => resolve(readNotice(message)),
-        () => resolve(undefined),
-      );
-      successor.ended.then(() => {
-        if (this.#successor === successor) this.#successor = undefined;
-        resolve(undefined);
-      });
-    });
-    if (notice?.type !== "ready") {
-      const why = notice?.type === "failed" ? notice.message : "it ended";
-      log.error(`The new arbiter could not begin to serve: ${why}`);
-      return { ok: false, message: `The new arbiter failed: ${why}` };
+    successor.ended.then(() => this.#successor = undefined);
+    const failure = await successor.failure;
+    if (failure !== undefined) {
+      const message = `The new arbiter could not begin to serve: ${failure}`;
+      log.error(message);
+      return { ok: false, message };
     }
-    log.info(`The new arbiter (pid ${notice.pid}) serves`);
-    this.#notify({ type: "successor", pid: notice.pid });
-    return { ok: true, message: `The new arbiter has pid ${notice.pid}` };
+    const { pid } = successor;
+    log.info(`The new arbiter (pid ${pid}) serves`);
+    this.#notify({ type: "successor", pid });
+    return { ok: true, message: `The new arbiter has pid ${pid}` };
   }
 
   async #restart(): Promise<Outcome> {
