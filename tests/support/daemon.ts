@@ -86,7 +86,7 @@ export function app({ PATH_INFO, QUERY_STRING }, startResponse) {
       console.log("printed by the application");
       break;
     case "/hoard":
-      hoard.push(new Uint8Array(300e6).fill(1));
+      hoard.push(new Uint8Array(200e6).fill(1));
       break;
     case "/variable":
       return [encoder.encode(String(process.env[QUERY_STRING]))];
