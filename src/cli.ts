@@ -105,12 +105,20 @@ function parseCommand(args: readonly string[]): Command {
 
 // @std/cli takes no value that starts with a dash from the argument that
 // follows, but "-" is standard output here, and of "-1" it should be said that
-// it is too little: such pairs become one argument.
+// it is too little: such pairs become one argument. A negative number by itself
+// is a word, for "scale -1".
 function joinValues(args: readonly string[]): string[] {
   const joined: string[] = [];
+  const numbers: string[] = [];
   for (let index = 0; index < args.length; index++) {
     const arg = args[index] ?? "";
-    if (arg === "--") return [...joined, ...args.slice(index)];
+    if (arg === "--") {
+      return [...joined, arg, ...numbers, ...args.slice(index + 1)];
+    }
+    if (/^-\d+$/.test(arg)) {
+      numbers.push(arg);
+      continue;
+    }
     const option = valueOptions.find(({ name, short }) =>
       arg === `--${name}` || (short !== undefined && arg === `-${short}`)
     );
@@ -121,7 +129,7 @@ function joinValues(args: readonly string[]): string[] {
       index++;
     } else joined.push(`--${option.name}=`);
   }
-  return joined;
+  return numbers.length === 0 ? joined : [...joined, "--", ...numbers];
 }
 
 function refuseUnknown(argument: string, key?: string): boolean {
