@@ -217,6 +217,19 @@ class ArbiterProcess {
     for (const address of this.#addresses()) {
       log.info(`Listening on ${address}`);
     }
+    this.#tellOfSharing();
+  }
+
+  /** Without a socket for each worker, the kernel wakes whoever is nearest. */
+  #tellOfSharing(): void {
+    const ports = this.#role.slots.map(({ address }) => address)
+      .filter(({ port }) => port !== 0);
+    const apart = new Set(ports.map(formatAddress)).size;
+    if (ports.length === 0 || ports.length > apart) return;
+    if (this.#arbiter.target < 2) return;
+    this.#logs.log.info(
+      "The workers share one socket: connections may spread unevenly",
+    );
   }
 
   #addresses(): string[] {
