@@ -51,17 +51,21 @@ export async function runWorker(
   }
   const title = config.name ?? config.app ?? "welcome";
   daemonHost.setTitle(`headgate: worker ${role.seat} [${title}]`);
+  let logs: Logs | undefined;
   // While the application is loaded there is nothing to end.
   const ear: Ear = {
-    hear: (order) => order?.type === "drain" && host.exit(0),
+    hear: (order) => {
+      if (order?.type === "drain") host.exit(0);
+      if (order?.type === "reopen") logs?.reopen();
+    },
     loseArbiter: () => host.exit(0),
   };
   arbiter.receive(
     (message) => ear.hear(readOrder(message)),
     () => ear.loseArbiter(),
   );
-  const logs = openLogs(config, host);
   try {
+    logs = openLogs(config, host);
     const makings = { role, loaded, host, daemonHost, transport, logs };
     const worker = new Worker({ ...makings, arbiter }, await make(makings));
     return await worker.serve(ear);
@@ -73,7 +77,7 @@ export async function runWorker(
     send(arbiter, { type: "failed", message, exitCode: error.exitCode });
     return error.exitCode;
   } finally {
-    logs.close();
+    logs?.close();
     await arbiter.flushed();
   }
 }
@@ -221,7 +225,8 @@ class Worker {
     if (this.#ready) return;
     this.#ready = true;
     this.#keepWatch();
-    await this.#made.hooks?.worker("workerReady", this.#made.info);
+    // Whoever is to accept on more, or to leave, does not wait for it.
+    void this.#made.hooks?.worker("workerReady", this.#made.info);
   }
 
   async #accept(fd: number): Promise<void> {
