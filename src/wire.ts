@@ -20,12 +20,11 @@ const SLAB_SIZE = 65_536;
 /** Content from this size on goes past the slab, where the stream says nothing
  * else: a copy would cost more than the second write that it saves. */
 const DIRECT_SIZE = 32_768;
-/** From this size on the system's memory copy uses an instruction that is up to
- * fifteen times slower on some processors (AMD Zen with FSRM) where target and
- * source lie 1 to 15 octets apart, modulo a page. Large buffers begin alike, so
- * without care a copy behind a chunk's size line would always hit that. */
+/** A copy from this size on is up to fifteen times slower on some processors (AMD
+ * Zen with FSRM) where target and source lie 1 to 15 octets apart, modulo a page.
+ * Large buffers begin alike: behind a chunk's size line it would always be so. */
 const SLOW_SIZE = 2048;
-/** Not more is moved to keep clear of it. */
+/** Not more is moved to keep clear of that. */
 const MOVED_SIZE = 1024;
 /** The most that is handed over in one write, so that a deadline can tell slow
  * from stalled. */
@@ -263,14 +262,10 @@ export class Wire {
    * first; `content` is lent until then. Rejects with `StreamError`. */
   put(content: Uint8Array): MaybePromise<void> {
     if (content.length < this.directSize) {
-      if (this.#used + content.length <= this.#slabSize) {
-        return this.#copy(content);
-      }
-      const flushed = this.flush();
-      if (flushed !== undefined) {
-        return flushed.then(() => this.#copy(content));
-      }
-      return this.#copy(content);
+      const fits = this.#used + content.length <= this.#slabSize;
+      const flushed = fits ? undefined : this.flush();
+      if (flushed === undefined) return this.#copy(content);
+      return flushed.then(() => this.#copy(content));
     }
     const flushed = this.flush();
     if (flushed !== undefined) {
@@ -279,20 +274,18 @@ export class Wire {
     return this.#putDirect(content, 0);
   }
 
+  /** Moves up what little is buffered: see `SLOW_SIZE`. */
   #copy(content: Uint8Array): void {
-    if (content.length >= SLOW_SIZE) this.#align(content.byteOffset);
+    const shift = (content.byteOffset - this.#used) & 15;
+    if (
+      shift !== 0 && content.length >= SLOW_SIZE && this.buffered <= MOVED_SIZE
+    ) {
+      const slab = this.#room(shift);
+      slab.copyWithin(this.#from + shift, this.#from, this.#used);
+      this.#from += shift;
+      this.#used += shift;
+    }
     this.putOctets(content);
-  }
-
-  /** Moves up what little is buffered, so that what is copied behind it from
-   * `offset` of its buffer lies a multiple of 16 from there. */
-  #align(offset: number): void {
-    const shift = (offset - this.#used) & 15;
-    if (shift === 0 || this.#used - this.#from > MOVED_SIZE) return;
-    const slab = this.#room(shift);
-    slab.copyWithin(this.#from + shift, this.#from, this.#used);
-    this.#from += shift;
-    this.#used += shift;
   }
 
   #putDirect(content: Uint8Array, from: number): MaybePromise<void> {
