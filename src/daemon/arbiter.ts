@@ -157,9 +157,14 @@ export class Arbiter {
    * are too many have been told to leave, or when one could not begin to serve;
    * it will be tried again then. */
   scale(workers: number): Promise<Outcome> {
-    if (this.#stopping) return Promise.resolve(refused("stopping"));
-    if (this.#reload !== undefined) {
-      return Promise.resolve(refused("reloading"));
+    const obstacle = this.#stopping
+      ? refused("stopping")
+      : this.#reload !== undefined
+      ? refused("reloading")
+      : undefined;
+    if (obstacle !== undefined) {
+      this.#ports.log.warn(`Not scaled: ${obstacle.message}`);
+      return Promise.resolve(obstacle);
     }
     if (workers !== this.#target) {
       this.#ports.log.info(`Scaling from ${this.#target} to ${workers}`);
@@ -428,7 +433,7 @@ export class Arbiter {
       );
       this.#kill(worker);
     } else if (
-      this.#exhaustionOf(worker) !== "memory" && worker.provesSteady()
+      this.#exhaustionOf(worker) !== "memory" && worker.isSteady
     ) {
       this.#backoff.forgive(worker.seat, worker.servingSince);
     }

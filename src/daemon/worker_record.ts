@@ -68,7 +68,6 @@ export class WorkerRecord {
   #joinedAt = Infinity;
   #servingSince = Infinity;
   #wasToldToListen = false;
-  #steady = false;
   #dismissed = false;
   #killed = false;
 
@@ -118,6 +117,11 @@ export class WorkerRecord {
   get mayAccept(): boolean {
     return !this.#killed &&
       (this.#state === JOINING || this.#state === SERVING);
+  }
+
+  /** Whether it has served for long enough not to be one that keeps failing. */
+  get isSteady(): boolean {
+    return this.serves && this.#heardAt - this.#servingSince > steadySeconds;
   }
 
   /** When it began to serve; Infinity if it never did. */
@@ -209,13 +213,6 @@ export class WorkerRecord {
     this.#state = SERVING;
     this.#servingSince = now;
     this.#deadline = Infinity;
-  }
-
-  /** True once: when it has turned out to be steady. */
-  provesSteady(): boolean {
-    if (this.#steady || !this.serves) return false;
-    this.#steady = this.#heardAt - this.#servingSince > steadySeconds;
-    return this.#steady;
   }
 
   /** It leaves, though we did not tell it to. */

@@ -543,6 +543,20 @@ test("time in which the arbiter itself stood still is nobody's fault", async () 
   assertEquals(leaver.signals, ["SIGKILL"], "but it counts from then on");
 });
 
+test("time in which the arbiter stood still does not make a worker join late", async () => {
+  const play = new Play();
+  play.stage.behaviour = { ...healthy, joins: false };
+  play.arbiter.start();
+  await play.pass(tickSeconds);
+  play.stage.workers[0]?.join();
+  play.stage.standStill(100);
+  play.arbiter.tick();
+  await settled();
+  assertEquals(play.stage.workers.map(({ fds }) => [...fds]), [[3], [4], [5]]);
+  await play.pass(4);
+  assertEquals([...play.stage.at(1).fds].sort(), [3, 4, 5], "but then it is");
+});
+
 test("time in which the arbiter stood still is no steady service", async () => {
   const play = await Play.serving();
   await crash(play.stage.at(1));
@@ -756,6 +770,21 @@ test("an old worker that dies during a reload that fails is replaced", async () 
   await crash(play.stage.newest);
   await play.pass(1);
   assertEquals(play.seats, "1.1 2.1 3.1");
+});
+
+test("an old worker that has loaded is none of a reload's", async () => {
+  const play = await Play.serving();
+  play.stage.behaviour = { ...healthy, loads: false };
+  await crash(play.stage.at(1));
+  const late = play.stage.newest;
+  play.reload();
+  const made = play.stage.workers.slice(4);
+  for (const worker of [late, made[0], made[1]]) worker?.load();
+  await play.pass(1);
+  assertEquals(play.seats, "2.1 3.1");
+  made[2]?.load();
+  await play.pass(1);
+  assertEquals(play.seats, "1.2 2.2 3.2");
 });
 
 test("an old worker that fails to boot during a reload does not end it", async () => {
@@ -1013,6 +1042,7 @@ test("Arbiter.scale() is refused during a reload", async () => {
   const refused = play.scale(7);
   await settled();
   assertEquals([refused.ok, play.arbiter.target], [false, 3]);
+  assertEquals(play.logged(/\[warn\] Not scaled: .*reloading/).length, 1);
 });
 
 // ---- Recycling ----
