@@ -17,7 +17,7 @@ import { escapeForLog, traceOf } from "../logger.ts";
 import { removeSocketsAtExit } from "../socket_files.ts";
 import { version } from "../version.ts";
 import { Arbiter, tickSeconds } from "./arbiter.ts";
-import type { DaemonHost } from "./host.ts";
+import type { DaemonHost, Identity } from "./host.ts";
 import { type Claim, claimPidfile } from "./pidfile.ts";
 import {
   type ArbiterRole,
@@ -72,6 +72,8 @@ class ArbiterProcess {
   readonly #host: Host;
   readonly #daemonHost: DaemonHost;
   readonly #notify: (notice: Notice) => void;
+  /** Whom the workers run as, if not as we do. */
+  readonly #identity: Identity | undefined;
   readonly #logs: Logs;
   readonly #arbiter: Arbiter;
   /** Without a terminal, where the workers' standard output goes. */
@@ -100,12 +102,9 @@ class ArbiterProcess {
     this.#daemonHost = daemonHost;
     this.#notify = notify;
     const identity = identityOf(config, daemonHost);
+    this.#identity = identity;
     this.#logs = openLogs(config, host);
-    if (identity !== undefined) {
-      for (const path of [config.logFile, config.accessLog]) {
-        if (path !== "-" && path !== "off") daemonHost.chown(path, identity);
-      }
-    }
+    this.#giveLogsAway();
     this.#output = role.daemon
       ? new WorkerOutput(host, config.logFile)
       : undefined;
@@ -399,8 +398,19 @@ class ArbiterProcess {
     return outcome;
   }
 
+  /** The workers open the log files as well, which are new at times. */
+  #giveLogsAway(): void {
+    if (this.#identity === undefined) return;
+    const { logFile, accessLog } = this.#config;
+    for (const path of [logFile, accessLog]) {
+      if (path === "-" || path === "off") continue;
+      this.#daemonHost.chown(path, this.#identity);
+    }
+  }
+
   #reopen(): void {
     this.#logs.reopen();
+    this.#giveLogsAway();
     this.#output?.reopen();
     this.#arbiter.reopen();
     this.#logs.log.info("Log files reopened");
