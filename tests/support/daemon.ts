@@ -203,6 +203,8 @@ const mark = "DAEMON_TEST_DIRECTORY";
 /** A directory with an application, what is started in it, and its end. */
 export class Daemon implements AsyncDisposable {
   readonly directory: string;
+  /** How the program is started. */
+  program: readonly string[] = programCommand();
 
   constructor() {
     this.directory = realpathSync(mkdtempSync(join(tmpdir(), "headgate-")));
@@ -242,9 +244,8 @@ export class Daemon implements AsyncDisposable {
   /** Starts Headgate in the directory. `before` is a program, with its
    * arguments, that starts it in its own place. */
   launch(args: readonly string[], before: readonly string[] = []): Started {
-    const [runtime, ...rest] = programCommand();
-    const program = [...before, runtime, ...rest.map(absolute), ...args];
-    const [command = "", ...given] = program;
+    const program = this.program.map(absolute);
+    const [command = "", ...given] = [...before, ...program, ...args];
     return new Started(spawn(command, given, {
       cwd: this.directory,
       env: { ...environment(), [mark]: this.directory },
