@@ -18,7 +18,7 @@ import {
   Stage,
 } from "../support/fake_workers.ts";
 
-const walks = 120;
+const walks = 60;
 const steps = 50;
 const bootsAtOnce = 2;
 const graceSeconds = 5;

@@ -49,7 +49,7 @@ export const passive: Behaviour = {
 
 /** Long enough for whatever follows from a settled promise. */
 export async function settled(): Promise<void> {
-  for (let turn = 0; turn < 12; turn++) await Promise.resolve();
+  for (let turn = 0; turn < 8; turn++) await Promise.resolve();
 }
 
 /** A worker's process. */
