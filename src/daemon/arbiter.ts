@@ -339,31 +339,22 @@ export class Arbiter {
     this.#goneRequests += worker.beat?.requests ?? 0;
     const { log } = this.#ports;
     const how = describeEnd(end);
-    if (worker.state === DRAINING) {
-      if (end.code === 0 || worker.killed) {
-        log.info(`${worker.name}: has left`);
-      } else {
-        log.warn(`${worker.name}: ${how} while it was leaving`);
-        if (!worker.dismissed && worker.servingSince === Infinity) {
-          this.#noteUnborn(worker, how);
-        }
-      }
-    } else {
+    if (worker.state !== DRAINING) {
       this.#noteFailure(worker.seat);
-      if (worker.state === SERVING) {
-        if (!worker.killed) log.error(`${worker.name}: ${how}`);
-      } else {
-        this.#noteUnborn(worker, `${how} before it was ready`);
-      }
+      const when = worker.state === SERVING ? "" : " before it was ready";
+      if (!worker.killed) log.error(`${worker.name}: ${how}${when}`);
+      if (worker.state !== SERVING) this.#noteUnborn(worker, how + when);
+    } else if (end.code === 0 || worker.killed) {
+      log.info(`${worker.name}: has left`);
+    } else {
+      log.warn(`${worker.name}: ${how} while it was leaving`);
+      const everServed = worker.servingSince < Infinity;
+      if (!worker.dismissed && !everServed) this.#noteUnborn(worker, how);
     }
     this.#reconcile();
   }
 
-  /** It never served. */
   #noteUnborn(worker: WorkerRecord, how: string): void {
-    if (!worker.killed && worker.state !== DRAINING) {
-      this.#ports.log.error(`${worker.name}: ${how}`);
-    }
     const why = worker.failure ?? `${worker.name}: ${how}`;
     this.#noteMishap(worker.generation, why);
   }
@@ -426,11 +417,10 @@ export class Arbiter {
       this.#kill(worker);
     } else if (worker.isHung(timeoutSeconds, now)) {
       const silent = Math.round(worker.silence(now));
-      log.critical(
-        `${worker.name}: its event loop has been blocked for ${silent} s ` +
-          `with ${worker.beat?.busy ?? 0} request(s) when last heard; killed ` +
-          "(--timeout)",
-      );
+      worker.failure = `${worker.name}: its event loop has been blocked for ` +
+        `${silent} s with ${worker.beat?.busy ?? 0} request(s) when last ` +
+        "heard (--timeout)";
+      log.critical(`${worker.failure}; killed`);
       this.#kill(worker);
     } else if (
       this.#exhaustionOf(worker) !== "memory" && worker.isSteady

@@ -150,9 +150,12 @@ export class WorkerRecord {
     return now - this.#heardAt;
   }
 
-  /** Whether it serves, and gives no sign of life. */
+  /** Whether it should give signs of life, as it does once it has loaded, and
+   * gives none. */
   isHung(timeoutSeconds: number, now: number): boolean {
-    return this.serves && this.silence(now) > timeoutSeconds + marginSeconds;
+    return !this.#killed && this.#state !== BOOTING &&
+      this.#state !== DRAINING &&
+      this.silence(now) > timeoutSeconds + marginSeconds;
   }
 
   /** Why it is to be replaced; undefined for a worker that is not. */

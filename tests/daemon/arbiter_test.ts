@@ -472,13 +472,29 @@ test("a hung worker is killed once, and others accept on its sockets before", as
   assertEquals(hung.signals, ["SIGKILL"]);
   assertEquals(coveredAtKill.sort(), [3, 4, 5]);
   assertEquals(
-    play.logged(/\[critical\].*blocked for 5 s.*--timeout/).length,
+    play.logged(/\[critical\].*blocked for 5 s.*--timeout\); killed/).length,
     1,
   );
   hung.end(null, "SIGKILL");
   await play.pass(1);
   assertEquals(play.seats, "1.1 2.1 3.1");
   assertEquals(play.logged(/\[error\]/), [], "it is said once");
+});
+
+test("a worker that hangs before it serves is killed too", async () => {
+  const play = new Play({ bootSeconds: Infinity });
+  const { stage, arbiter } = play;
+  stage.behaviour = passive;
+  arbiter.start();
+  await play.pass(50);
+  assertEquals(stage.alive.length, 3, "while it loads it need not speak");
+  stage.workers[0]?.load();
+  await play.pass(5);
+  assertEquals(stage.workers[0]?.signals, []);
+  await play.pass(3);
+  assertEquals(stage.workers[0]?.signals, ["SIGKILL"]);
+  assertEquals(play.exitCode, 3);
+  assertMatch(arbiter.failure ?? "", /event loop has been blocked/);
 });
 
 test("no worker is hung where there is no timeout", async () => {
