@@ -17,6 +17,7 @@ import { cpuSeconds, kill, marked, parentOf, signal } from "./processes.mjs";
 import { makeRequest } from "./requests.mjs";
 
 const startMs = 30_000;
+const probeMs = 5;
 const commandMs = 60_000;
 /** How long running requests may take after SIGTERM. */
 export const graceSeconds = 10;
@@ -179,7 +180,7 @@ export class Program {
       if (this.#exited && this.processes().length === 0) {
         throw new Error("does not start");
       }
-      await sleep(1);
+      await sleep(probeMs);
     }
   }
 

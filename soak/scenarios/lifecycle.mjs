@@ -16,10 +16,11 @@ const longest = 3;
 const times = 10;
 const settleSeconds = 30;
 
-/** Starts a server, loads it, lets `act` do its thing, and counts. */
-export async function underLoad(stage, act) {
+/** Starts a server, loads it, lets `act` do its thing, and counts. `how` it is
+ * started is for `Program.start`. */
+export async function underLoad(stage, act, how) {
   const least = leastPerSecond * stage.options.seconds;
-  const program = await stage.start();
+  const program = await stage.start(how);
   let checks;
   let tally;
   let seconds;
@@ -188,7 +189,7 @@ export const usr2 = {
 
 export const restart = {
   name: "restart",
-  title: "4 times headgate restart",
+  title: "4 times headgate restart, after headgate start",
   measure: (stage) =>
     underLoad(
       stage,
@@ -197,6 +198,7 @@ export const restart = {
           await program.commands.restart(program);
           await settled(() => follows(program, old));
         }),
+      { daemon: true },
     ),
 };
 
