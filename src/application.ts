@@ -46,14 +46,16 @@ export async function loadFor(
   }
 }
 
-/** The one place where a kind of application becomes a handler. */
+/** The one place where a kind of application becomes a handler.
+ * `multiprocess` tells whether others serve it too. */
 export function toHandler(
   loaded: LoadedApplication,
   log: LeveledLogger,
+  multiprocess: boolean,
 ): Handler {
   switch (loaded.kind) {
     case "wsgi":
-      return wsgi(loaded.application, { log });
+      return wsgi(loaded.application, { log, multiprocess });
   }
 }
 

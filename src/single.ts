@@ -37,7 +37,7 @@ export async function serveUntilStopped(
     for (const warning of hooks?.warnings ?? []) log.warn(warning);
     await hooks?.server("onStarting", info);
     await clearStaleSockets(config, host);
-    const bare = toHandler(application, log);
+    const bare = toHandler(application, log, false);
     const handler = hooks?.beforeRequests(bare, info) ?? bare;
     const access = hooks?.afterRequests(logs.access, info) ?? logs.access;
     const server = await listen(config, handler, host, transport, {
