@@ -432,6 +432,7 @@ test("launch() of a daemon ends when its workers serve", async () => {
   assert(role?.type === "arbiter");
   assertEquals([role.daemon, role.launcher], [true, null]);
   assertEquals([launched.code, ground.handlers.size], [undefined, 0]);
+  ground.arbiter.say({ type: "nonsense" } as never);
   ground.arbiter.say({ type: "ready", pid: 500, workers: [501, 502] });
   assertEquals(await launched.promise, 0);
   assert(ground.arbiter.channelClosed);
