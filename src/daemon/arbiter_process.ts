@@ -83,6 +83,9 @@ class ArbiterProcess {
   #hooks: HookSet | undefined;
   #claim: Claim | undefined;
   #successor: Successor | undefined;
+  /** The last reload that was begun, and the one that waits for its end. */
+  #reloading: Promise<unknown> = Promise.resolve();
+  #reloadAfter: Promise<Outcome> | undefined;
   #stopRequested = false;
   #forgetSockets: (() => void) | undefined;
 
@@ -367,9 +370,20 @@ class ArbiterProcess {
     this.#forgetSockets ??= removeSocketsAtExit(this.#config, this.#host);
   }
 
+  /** While new workers are being made they may have read what has changed
+   * since: another reload follows, one for all who ask meanwhile. */
   async #reload(reason: string | undefined): Promise<Outcome> {
     const { log } = this.#logs;
     if (reason !== undefined) log.info(`${reason}: reloading`);
+    if (this.#arbiter.state !== "reloading") return await this.#reloadNow();
+    return await (this.#reloadAfter ??= this.#reloading.then(() => {
+      this.#reloadAfter = undefined;
+      return this.#reload("Once more");
+    }));
+  }
+
+  async #reloadNow(): Promise<Outcome> {
+    const { log } = this.#logs;
     let config: Config;
     let hooks: HookSet | undefined;
     try {
@@ -387,9 +401,11 @@ class ArbiterProcess {
       log.warn(`${name} has changed; that takes a restart`);
     }
     await hooks?.server("onReload", this.#info(this.#arbiter.generation + 1));
-    const outcome = await this.#arbiter.reload(
+    const reloading = this.#arbiter.reload(
       arbiterSettings(config, this.#daemonHost.cores),
     );
+    this.#reloading = reloading;
+    const outcome = await reloading;
     if (outcome.ok) {
       this.#hooks = hooks;
       const { pidfile, logFile, accessLog, bind } = this.#config;

@@ -77,7 +77,7 @@ export async function launch(
   });
   close();
   return daemon
-    ? await waitUntilReady(arbiter, config, host)
+    ? await waitUntilReady(arbiter, config, host, daemonHost)
     : await accompany(arbiter, host, daemonHost);
 }
 
@@ -229,9 +229,15 @@ async function waitUntilReady(
   arbiter: ChildProcess,
   config: Config,
   host: Host,
+  daemonHost: DaemonHost,
 ): Promise<number> {
   const log = config.logFile;
+  // Whoever does not wait any longer does not want it any longer.
+  const forget = (["SIGINT", "SIGTERM"] as const).map((signal) =>
+    daemonHost.onSignal(signal, () => arbiter.kill("SIGINT"))
+  );
   const outcome = await firstNotice(arbiter);
+  for (const end of forget) end();
   if (outcome.type === "ready") {
     arbiter.channel.close();
     host.write(

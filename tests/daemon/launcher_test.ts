@@ -431,10 +431,11 @@ test("launch() of a daemon ends when its workers serve", async () => {
   const role = readRole(JSON.parse(env.HEADGATE_PROCESS ?? ""));
   assert(role?.type === "arbiter");
   assertEquals([role.daemon, role.launcher], [true, null]);
-  assertEquals([launched.code, ground.handlers.size], [undefined, 0]);
+  assertEquals([launched.code, ground.handlers.size], [undefined, 2]);
   ground.arbiter.say({ type: "nonsense" } as never);
   ground.arbiter.say({ type: "ready", pid: 500, workers: [501, 502] });
   assertEquals(await launched.promise, 0);
+  assertEquals(ground.handlers.size, 0);
   assert(ground.arbiter.channelClosed);
   assertEquals(ground.written, {
     stdout: "Started with pid 500, workers 501, 502; the log is /a.log\n",

@@ -210,6 +210,26 @@ testDaemon("start --chdir takes the other paths from there", async (daemon) => {
   assertStringIncludes(daemon.read("site/access.log"), "GET /access");
 });
 
+testDaemon(
+  "start that is interrupted leaves nothing behind",
+  async (daemon) => {
+    daemon.write(
+      "greeting.mjs",
+      "await new Promise((wake) => setTimeout(wake, 60_000));" +
+        'export const greeting = "hello";',
+    );
+    const start = daemon.launch(["start", ...served]);
+    await daemon.until(
+      async () => (await daemon.status())?.workers.length === 2,
+      "two workers",
+    );
+    process.kill(start.pid, "SIGINT");
+    assertEquals(await start.ended(), 3);
+    assertEquals(daemon.processes(), []);
+    assert(!daemon.has("headgate.pid"));
+  },
+);
+
 // ---- stop ----
 
 testDaemon(

@@ -80,6 +80,29 @@ testDaemon(
   },
 );
 
+testDaemon(
+  "SIGHUP: one that comes during a reload is followed by another reload",
+  async (daemon) => {
+    await daemon.start();
+    daemon.write(
+      "greeting.mjs",
+      `import { existsSync } from "node:fs";
+       const wait = () => new Promise((wake) => setTimeout(wake, 20));
+       while (!existsSync("go")) await wait();
+       export const greeting = "read before";`,
+    );
+    daemon.signal("SIGHUP");
+    await daemon.until(
+      async () => (await daemon.status())?.workers.length === 4,
+      "four workers",
+    );
+    daemon.signal("SIGHUP");
+    await daemon.untilLogged(/SIGHUP: reloading\n[^]*SIGHUP: reloading\n/);
+    daemon.write("go", "");
+    await daemon.untilLogged("Reloaded: generation 3");
+  },
+);
+
 testDaemon("SIGUSR1: log lines go to a new file", async (daemon) => {
   await daemon.start();
   const { address } = daemon;
