@@ -6,7 +6,13 @@ import {
   assertMatch,
   assertNotEquals,
 } from "@std/assert";
-import { type Daemon, request, testDaemon } from "../support/daemon.ts";
+import {
+  type Daemon,
+  get,
+  request,
+  served,
+  testDaemon,
+} from "../support/daemon.ts";
 
 /** Asks until a worker that is not among these has answered. */
 async function untilAnswered(daemon: Daemon, by: number): Promise<void> {
@@ -169,5 +175,62 @@ testDaemon(
     const { outcome } = await daemon.run("stop");
     assertEquals(outcome, 0);
     await daemon.untilGone();
+  },
+);
+
+testDaemon(
+  "a pidfile that was removed: status and stop find the server",
+  async (daemon) => {
+    await daemon.start();
+    daemon.remove("headgate.pid");
+    assertEquals((await daemon.run("status")).outcome, 0);
+    assertEquals((await daemon.run("start", ...served)).outcome, 1);
+    assertEquals((await daemon.run("stop")).outcome, 0);
+    assertEquals(daemon.processes(), []);
+  },
+);
+
+testDaemon(
+  "an uncaught exception: the worker leaves and is replaced",
+  async (daemon) => {
+    daemon.write(
+      "greeting.mjs",
+      `import { existsSync } from "node:fs";
+       export const greeting = "hello";
+       setInterval(() => {
+         if (existsSync("throw")) throw new Error("from a callback");
+       }, 20);`,
+    );
+    await daemon.start();
+    const old = await daemon.workers();
+    daemon.write("throw", "");
+    await daemon.untilLogged(
+      /\[CRITICAL\] Uncaught exception: Error: from a callback/,
+    );
+    daemon.remove("throw");
+    await daemon.until(
+      async () => (await daemon.workers()).some((pid) => !old.includes(pid)),
+      "a new worker",
+    );
+    await daemon.untilServing(2);
+    await assertServes(daemon, 4);
+  },
+);
+
+testDaemon(
+  "an old arbiter that is killed leaves all to the new one",
+  async (daemon) => {
+    await daemon.start();
+    const { address } = daemon;
+    daemon.signal("SIGUSR2");
+    await daemon.untilLogged(/The new arbiter \(pid \d+\) serves/);
+    const next = Number(daemon.read("headgate.pid.2"));
+    daemon.signal("SIGKILL");
+    await daemon.until(() => daemon.pid === next, "the pidfile's change");
+    await daemon.until(
+      () => daemon.processes().length === 3,
+      "the old ones' end",
+    );
+    assertEquals((await get(address)).status, 200);
   },
 );
