@@ -136,6 +136,7 @@ class Ground {
     },
     residentBytes: () => 12_345,
     closeInherited: (fds) => void this.done.push(`close ${fds.join(" ")}`),
+    keepSockets: () => {},
     startWatchdog: (_program, options) => void this.watchdogs.push(options),
     absolute: (path) => `/home/${path}`,
   });
@@ -345,13 +346,29 @@ test("a worker that leaves while it begins to listen leaves nothing open", async
   const ground = new Ground();
   let open = () => {};
   ground.slowness = new Promise((resolve) => open = resolve);
-  const [running] = await ground.load();
+  const [running] = await ground.load({ timeout: "0.2" });
   ground.order(listen(4));
   await until(() => ground.listened.length > 0, "it to begin");
   ground.order(drain());
+  await ground.heard("beat", 6); // long enough for whoever would not wait
   open();
   assertEquals(await running, 0);
   assertEquals(ground.accepting.size, 0);
+});
+
+test("a worker begins to listen on one thing after the other", async () => {
+  const ground = new Ground();
+  let open = () => {};
+  ground.slowness = new Promise((resolve) => open = resolve);
+  const [running] = await ground.load();
+  ground.order(listen(4));
+  ground.order(listen(4, 5));
+  await until(() => ground.listened.length > 0, "it to begin");
+  open();
+  await ground.heard("listening", 2);
+  assertEquals(ground.listened.map(({ fd }) => fd), [4, 5]);
+  ground.order(drain());
+  assertEquals(await running, 0);
 });
 
 test("a worker that cannot listen tells why, and leaves with 1", async () => {
@@ -376,7 +393,7 @@ const signals: [signal: DaemonSignal, cuts: boolean][] = [
 for (const [signal, cuts] of signals) {
   test(`a worker at ${signal} tells that it leaves, and ${cuts ? "cuts" : "ends"} what runs`, async () => {
     const ground = new Ground();
-    const [running] = await ground.load();
+    const [running] = await ground.load({ "graceful-timeout": "300" });
     ground.order(listen(4));
     await ground.heard("listening");
     const stream = stuckRequest();
