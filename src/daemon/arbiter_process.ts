@@ -15,6 +15,7 @@ import type { Host } from "../host.ts";
 import { type Logs, openLogs } from "../log_files.ts";
 import { escapeForLog, traceOf } from "../logger.ts";
 import { removeSocketsAtExit } from "../socket_files.ts";
+import { mostWorkers } from "../options.ts";
 import { version } from "../version.ts";
 import { Arbiter, tickSeconds } from "./arbiter.ts";
 import type { DaemonHost, Identity } from "./host.ts";
@@ -264,7 +265,10 @@ class ArbiterProcess {
     on("SIGINT", () => this.#stop("SIGINT", true));
     on("SIGQUIT", () => this.#stop("SIGQUIT", true));
     on("SIGHUP", () => void this.#reload("SIGHUP"));
-    on("SIGTTIN", () => void arbiter.scale(arbiter.target + 1));
+    on(
+      "SIGTTIN",
+      () => void arbiter.scale(Math.min(mostWorkers, arbiter.target + 1)),
+    );
     on("SIGTTOU", () => void arbiter.scale(Math.max(1, arbiter.target - 1)));
     on("SIGUSR1", () => this.#reopen());
     on("SIGUSR2", () => void this.#upgrade());

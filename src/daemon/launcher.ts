@@ -21,6 +21,7 @@ import type {
   DaemonHost,
   DaemonSignal,
   HeldSocket,
+  Identity,
   ProcessEnd,
 } from "./host.ts";
 import { refuseIfRunning } from "./pidfile.ts";
@@ -53,7 +54,9 @@ export async function launch(
   }
   // What refuses the log files says so before anything else is done.
   if (daemon) openLogs(config, host).close();
-  const { held, close } = await hold(config, host, daemonHost);
+  // What is wrong with them is told before a socket's file is made.
+  const identity = identityOf(config, daemonHost);
+  const { held, close } = await hold(config, identity, host, daemonHost);
   const role: ArbiterRole = {
     type: "arbiter",
     slots: held.map(({ address }, index) => ({ fd: 3 + index, address })),
@@ -91,6 +94,7 @@ interface Held {
 /** Sockets that a service manager has handed over, or our own. */
 async function hold(
   config: Config,
+  identity: Identity | undefined,
   host: Host,
   daemonHost: DaemonHost,
 ): Promise<Held> {
@@ -115,7 +119,7 @@ async function hold(
   } catch (error) {
     throw explainListen(error, config, host) ?? error;
   }
-  giveSocketsAway(config, daemonHost);
+  giveSocketsAway(config, identity, daemonHost);
   return { held: bound.sockets, close: () => bound.close() };
 }
 
@@ -155,8 +159,11 @@ function heldByNumber(
 }
 
 /** The file of a Unix socket belongs to whom the workers run as. */
-function giveSocketsAway(config: Config, daemonHost: DaemonHost): void {
-  const identity = identityOf(config, daemonHost);
+function giveSocketsAway(
+  config: Config,
+  identity: Identity | undefined,
+  daemonHost: DaemonHost,
+): void {
   if (identity === undefined) return;
   for (const { path } of config.bind.map(parseBind)) {
     if (path !== undefined) daemonHost.chown(path, identity);
