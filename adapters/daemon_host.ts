@@ -33,6 +33,7 @@ import {
   bindSockets,
   closeInherited,
   inheritedSockets,
+  keepSockets,
   reusePortSupported,
 } from "./held_sockets.ts";
 import { listenLocal } from "./local_socket.ts";
@@ -48,6 +49,7 @@ export const daemonHost: DaemonHost = {
   bind: bindSockets,
   inherited: inheritedSockets,
   closeInherited,
+  keepSockets,
   spawn: spawnProgram,
   onSignal(signal, handler) {
     const listener = () => handler();

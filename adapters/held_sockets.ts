@@ -275,3 +275,43 @@ function closeByListening(fd: number): void {
   server.listen({ fd }, 1);
   server.close();
 }
+
+/** What Deno's `dlopen` gives here. */
+interface SystemCalls {
+  readonly symbols: { ioctl(fd: number, request: bigint): number };
+  close(): void;
+}
+
+/** The part of `Deno` that this module uses. */
+interface DenoForeign {
+  readonly permissions: {
+    querySync(permission: { name: "ffi" }): { readonly state: string };
+  };
+  dlopen(path: string, symbols: unknown): SystemCalls;
+}
+
+/** Close on exec. */
+const FIOCLEX = 0x5451n;
+
+/** As `DaemonHost.keepSockets` promises. Node and Bun see to it themselves; on
+ * Deno only a system call does. */
+export function keepSockets(): void {
+  const { Deno } = globalThis as unknown as { Deno?: DenoForeign };
+  if (Deno === undefined || process.platform !== "linux") return;
+  // Without the permission it would ask a person.
+  if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return;
+  let system: SystemCalls;
+  try {
+    system = Deno.dlopen("libc.so.6", {
+      ioctl: { parameters: ["i32", "u64"], result: "i32" },
+    });
+  } catch {
+    return; // another C library
+  }
+  for (const fd of descriptorNumbers()) {
+    if (fd > 2 && socketInode(fd) !== undefined) {
+      system.symbols.ioctl(fd, FIOCLEX);
+    }
+  }
+  system.close();
+}

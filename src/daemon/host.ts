@@ -171,6 +171,10 @@ export interface DaemonHost {
    * nobody will accept. `last` tells that whoever still accepts on them is
    * about to leave, so that the kernel need not queue more. */
   closeInherited(fds: readonly number[], last: boolean): void;
+  /** Keeps the sockets that are open now from programs that are started from
+   * now on and know nothing of them, as far as the runtime lets it. A child of
+   * the application's that outlives us would keep them listening. */
+  keepSockets(): void;
   /** Starts this program again, with the same runtime, the same options of the
    * runtime, and `args`. The channel to it is there at once. Where the system
    * refuses, it is a process with the pid 0 that has said why on its output, and

@@ -50,6 +50,7 @@ export async function runWorker(
     return 2;
   }
   const title = config.name ?? config.app ?? "welcome";
+  daemonHost.keepSockets();
   daemonHost.setTitle(`headgate: worker ${role.seat} [${title}]`);
   let logs: Logs | undefined;
   // While the application is loaded there is nothing to end.
