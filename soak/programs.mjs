@@ -26,7 +26,8 @@ export const graceSeconds = 10;
 const running = new Set();
 
 process.on("exit", () => {
-  for (const mark of running) kill(marked(mark));
+  // Once more for what was started while we looked.
+  for (const mark of [...running, ...running]) kill(marked(mark));
 });
 
 /** A program that serves `soak/apps/` on `port`. What differs from one to the
@@ -131,7 +132,12 @@ export class Program {
 
   /** Asks it to end as a service manager does, and waits for that. */
   async stop() {
-    await this.#commands.stop(this);
+    try {
+      await this.#commands.stop(this);
+    } catch (error) {
+      // Whether any of it is left shows in what follows.
+      this.#output += error.message;
+    }
     return await this.gone();
   }
 
@@ -267,10 +273,11 @@ function headgate(runtime) {
   return commands;
 }
 
+/** How each runtime is asked to run the program. */
 const entry = {
-  node: ["dist/cli.js"],
   deno: ["run", "-A", "mod.ts"],
   bun: ["run", "mod.ts"],
+  node: ["dist/cli.js"],
 };
 
 /** gunicorn's, with threads, as it keeps connections with these alone. */
@@ -341,7 +348,7 @@ function pm2(path) {
     },
     reload: (one) => one.run([path, "reload", "soak"]),
     scale: (one, workers) => one.run([path, "scale", "soak", workers]),
-    stop: (one) => one.run([path, "kill"]).catch(() => {}),
+    stop: (one) => one.run([path, "kill"]),
     environment: (one) => ({
       PM2_HOME: join(one.folder, "pm2"),
       PORT: String(one.port),
