@@ -29,7 +29,7 @@ function entryOf(database: Database, name: string): string[] | undefined {
   if (!mayBeName(name)) return undefined;
   const entries = readEntries(database);
   return entries.find(([own]) => own === name) ??
-    (isId(name) ? entries.find(([, , id]) => id === name) : undefined) ??
+    entries.find(([, , id]) => id === name) ??
     askServices(database, name);
 }
 

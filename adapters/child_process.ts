@@ -113,7 +113,7 @@ function start(
   return spawn(process.execPath, args, {
     stdio: ["ignore", stream, stream, ...fds.map(handOn), "ipc"],
     serialization: "json",
-    env: mergedEnv(env),
+    env: { ...process.env, ...env },
     detached,
     ...user,
   });
@@ -124,15 +124,6 @@ function start(
  * must not wait for the next one. So a number that stays the same is inherited. */
 function handOn(fd: number, index: number): number | "inherit" {
   return fd === 3 + index ? "inherit" : fd;
-}
-
-function mergedEnv(
-  changes: SpawnOptions["env"],
-): Record<string, string | undefined> {
-  return Object.fromEntries(
-    Object.entries({ ...process.env, ...changes })
-      .filter(([, value]) => value !== undefined),
-  );
 }
 
 // ---- Watching ----

@@ -401,6 +401,7 @@ test("isAlive() does not take a zombie for a process", async () => {
     const zombie = Number(printed);
     await until(() => !daemonHost.isAlive(zombie), "its child to end");
     assert(daemonHost.kill(zombie, 0), "it is there yet");
+    assert(daemonHost.isAlive(child.pid!), "of a single thread");
   } finally {
     daemonHost.kill(child.pid!, "SIGKILL");
   }
