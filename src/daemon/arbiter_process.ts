@@ -66,6 +66,9 @@ export async function runArbiter(
   }
 }
 
+/** How long after a SIGTERM another one is the same. */
+const echoSeconds = 1;
+
 class ArbiterProcess {
   readonly #role: ArbiterRole;
   readonly #args: readonly string[];
@@ -88,6 +91,7 @@ class ArbiterProcess {
   #reloading: Promise<unknown> = Promise.resolve();
   #reloadAfter: Promise<Outcome> | undefined;
   #stopRequested = false;
+  #terminatedAt = -Infinity;
   #forgetSockets: (() => void) | undefined;
 
   constructor(
@@ -261,7 +265,7 @@ class ArbiterProcess {
   #listenToSignals(): void {
     const on = this.#daemonHost.onSignal.bind(this.#daemonHost);
     const arbiter = this.#arbiter;
-    on("SIGTERM", () => this.#stop("SIGTERM", this.#stopRequested));
+    on("SIGTERM", () => this.#terminate());
     on("SIGINT", () => this.#stop("SIGINT", true));
     on("SIGQUIT", () => this.#stop("SIGQUIT", true));
     on("SIGHUP", () => void this.#reload("SIGHUP"));
@@ -343,6 +347,15 @@ class ArbiterProcess {
   }
 
   // ---- What is done about it ----
+
+  /** A service manager that signals each of its processes has us hear it
+   * twice: from itself, and by way of the launcher. That is one wish. */
+  #terminate(): void {
+    const now = performance.now();
+    if (now - this.#terminatedAt < echoSeconds * 1000) return;
+    this.#terminatedAt = now;
+    this.#stop("SIGTERM", this.#stopRequested);
+  }
 
   #stop(reason: string, quick: boolean): void {
     if (!this.#stopRequested) {

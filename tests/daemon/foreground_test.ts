@@ -66,6 +66,30 @@ testDaemon(
   },
 );
 
+testDaemon(
+  "SIGTERM to every process at once: running requests end",
+  async (daemon) => {
+    const server = await daemon.serve("--pidfile=headgate.pid");
+    const address = addressIn(server.stdout);
+    const client = await request(address, "/gate");
+    await client.until(() => /begun/.test(client.receivedText), "its begin");
+    const workers = await daemon.workers();
+    process.kill(daemon.pid, "SIGTERM");
+    await until(
+      () => /SIGTERM: letting/.test(server.stdout),
+      "the beginning of the end",
+      () => server.told(),
+    );
+    for (const pid of [server.pid, ...workers]) process.kill(pid, "SIGTERM");
+    await until(async () => !await accepts(address), "the refusal");
+    daemon.write("open", "");
+    assertEquals((await answerOf(client)).text, "begun, done");
+    await client.close();
+    assertEquals(await server.ended(), 0);
+    assertEquals(daemon.processes(), []);
+  },
+);
+
 testDaemon("Ctrl+C stops at once, and it exits with 0", async (daemon) => {
   const server = await daemon.serve();
   const client = await request(addressIn(server.stdout), "/gate");
