@@ -220,12 +220,9 @@ function codeOf(options: ListenOptions, code: unknown): string | undefined {
 // ---- Inheriting ----
 
 /** As `DaemonHost.inherited` promises. */
-export function inheritedSockets(count: number): HeldSocket[] {
+export function inheritedSockets(fds: readonly number[]): HeldSocket[] {
   const table = socketTable();
-  return Array.from({ length: count }, (_, index) => {
-    const fd = 3 + index;
-    return { fd, address: addressOf(fd, table) };
-  });
+  return fds.map((fd) => ({ fd, address: addressOf(fd, table) }));
 }
 
 /** Where a descriptor listens. Throws `RangeError` where it does not. */

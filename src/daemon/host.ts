@@ -163,10 +163,10 @@ export interface DaemonHost {
     addresses: readonly ListenOptions[],
     slots: number,
   ): Promise<BoundSockets>;
-  /** The listening sockets among the inherited descriptors `3 … 3 + count - 1`.
-   * Throws `RangeError` with a message for the user if one is not such a
-   * socket, where the system tells. */
-  inherited(count: number): HeldSocket[];
+  /** The listening sockets that these inherited descriptors are. Throws
+   * `RangeError` with a message for the user if one is not such a socket, where
+   * the system tells. */
+  inherited(fds: readonly number[]): HeldSocket[];
   /** Closes inherited descriptors, so that nobody waits at a socket on which
    * nobody will accept. `last` tells that whoever still accepts on them is
    * about to leave, so that the kernel need not queue more. */

@@ -100,7 +100,8 @@ async function hold(
 ): Promise<Held> {
   const count = activatedSockets(host);
   if (count > 0) {
-    return { held: inherited(count, daemonHost), close: () => {} };
+    const fds = Array.from({ length: count }, (_, index) => 3 + index);
+    return { held: inherited(fds, daemonHost), close: () => {} };
   }
   const fds = config.bind.map(parseBind).filter(({ fd }) => fd !== undefined);
   if (fds.length > 0) return heldByNumber(config, fds.length, daemonHost);
@@ -123,9 +124,12 @@ async function hold(
   return { held: bound.sockets, close: () => bound.close() };
 }
 
-function inherited(count: number, daemonHost: DaemonHost): HeldSocket[] {
+function inherited(
+  fds: readonly number[],
+  daemonHost: DaemonHost,
+): HeldSocket[] {
   try {
-    return daemonHost.inherited(count);
+    return daemonHost.inherited(fds);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new CommandError(
@@ -149,13 +153,8 @@ function heldByNumber(
       "Write --bind fd://N for all, or for none.",
     );
   }
-  const wanted = config.bind.map((text) => parseBind(text).fd ?? 0);
-  const highest = Math.max(...wanted);
-  const all = inherited(highest - 2, daemonHost);
-  return {
-    held: all.filter(({ fd }) => wanted.includes(fd)),
-    close: () => {},
-  };
+  const fds = config.bind.map((text) => parseBind(text).fd ?? 0);
+  return { held: inherited([...new Set(fds)], daemonHost), close: () => {} };
 }
 
 /** The file of a Unix socket belongs to whom the workers run as. */

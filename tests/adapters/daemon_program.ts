@@ -141,7 +141,9 @@ function startArbiter(
 }
 
 async function arbiter(): Promise<void> {
-  const sockets = daemonHost.inherited(Number(process.env.DAEMON_TEST_COUNT));
+  const sockets = daemonHost.inherited(
+    fdsFrom3(Number(process.env.DAEMON_TEST_COUNT)),
+  );
   const child = start("worker", { fds: sockets.map(({ fd }) => fd) });
   child.channel.receive(() => daemonHost.parent!.send(sockets), () => {});
   daemonHost.parent!.receive(() => child.channel.close(), () => {});
@@ -151,7 +153,7 @@ async function arbiter(): Promise<void> {
 
 async function worker(): Promise<void> {
   const transport = await detectTransport();
-  for (const { fd } of daemonHost.inherited(count())) {
+  for (const { fd } of daemonHost.inherited(fdsFrom3(count()))) {
     await transport.listen({ fd }, (stream) => {
       void stream.write(new TextEncoder().encode(`served ${fd}`));
       stream.closeWrite();
@@ -463,4 +465,8 @@ async function until(condition: () => boolean): Promise<void> {
     if (Date.now() > deadline) throw new Error("Waited in vain");
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
+}
+
+function fdsFrom3(count: number): number[] {
+  return Array.from({ length: count }, (_, index) => 3 + index);
 }

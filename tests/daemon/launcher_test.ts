@@ -116,15 +116,14 @@ class Ground {
         close: () => void this.done.push("close"),
       });
     },
-    inherited: (count) => {
-      if (count > this.inherited) {
-        throw new RangeError(`Descriptor ${3 + this.inherited} is no socket`);
-      }
-      return Array.from({ length: count }, (_, index): HeldSocket => ({
-        fd: 3 + index,
-        address: { host: "::1", port: 9000 + index },
-      }));
-    },
+    inherited: (fds) =>
+      fds.map((fd): HeldSocket => {
+        const index = fd - 3;
+        if (index >= this.inherited) {
+          throw new RangeError(`Descriptor ${fd} is no socket`);
+        }
+        return { fd, address: { host: "::1", port: 9000 + index } };
+      }),
     spawn: (args, options) => {
       this.done.push("spawn");
       this.spawned.push({ args, options });
