@@ -35,6 +35,8 @@ export {
   type GatewayOptions,
 } from "./src/gateway.ts";
 export { serveHandler, type ServeOptions, type Server } from "./src/serve.ts";
+export { defineConfig, type HeadgateConfig } from "./src/config_file.ts";
+export type { Hooks, ServerInfo, WorkerInfo } from "./src/hooks.ts";
 export type { RequestWatch } from "./src/gate.ts";
 export { type AccessFormatter, compileAccessFormat } from "./src/access_log.ts";
 export { createEnviron, type EnvironOptions } from "./src/environ.ts";
@@ -51,4 +53,6 @@ export async function serve(
   return serveHandler(await detectTransport(), wsgi(app, options), options);
 }
 
-if (import.meta.main) await import("./src/bin.ts");
+// Nobody waits for it here: an application or a configuration file may import
+// this module, which must be whole by then.
+if (import.meta.main) void import("./src/bin.ts");
