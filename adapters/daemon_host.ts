@@ -8,10 +8,10 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
-  chownSync,
+  lchownSync,
+  lstatSync,
   readFileSync,
   renameSync,
-  statSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -163,24 +163,33 @@ function readText(path: string): string | undefined {
 
 function writeText(path: string, text: string): void {
   const beside = `${path}.${process.pid}~`;
+  discard(beside);
   try {
-    writeFileSync(beside, text, { mode: 0o644 });
+    // In a directory that is everybody's it may have become a link meanwhile.
+    writeFileSync(beside, text, { mode: 0o644, flag: "wx" });
     renameSync(beside, path);
   } catch (error) {
-    try {
-      unlinkSync(beside);
-    } catch {
-      // It was not made.
-    }
+    if (systemCode(error) !== "EEXIST") discard(beside);
     throw error;
   }
 }
 
+/** Removes what may be there. */
+function discard(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // There is nothing, or it is not ours to remove.
+  }
+}
+
+/** Not what a link names, which whoever may write to the directory chooses; and
+ * not a device, which is everybody's. */
 function chown(path: string, identity: Identity): void {
-  const found = statSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return;
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined || !(found.isFile() || found.isSocket())) return;
   const { uid = found.uid, gid = found.gid } = identity;
-  chownSync(path, uid, gid);
+  lchownSync(path, uid, gid);
 }
 
 // ---- The system ----

@@ -217,7 +217,8 @@ export interface DaemonHost {
   chdir(path: string): void;
   /** Sets the mask of file permissions. */
   umask(mask: number): void;
-  /** Gives a file to a user; nothing when there is no such file. */
+  /** Gives a file or a socket to a user; nothing when there is none, or a
+   * device or a link in its place. */
   chown(path: string, identity: Identity): void;
   /** A user by name or number; `gid` is the user's own group. */
   findUser(name: string): Required<Identity> | undefined;

@@ -20,6 +20,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
@@ -461,6 +462,29 @@ test("chown() gives a file away, or does nothing", () => {
   daemonHost.chown(path, { gid: 65_533 });
   const { uid, gid } = statSync(path);
   assertEquals([uid, gid], [65_534, 65_533]);
+});
+
+test("chown() gives away neither what a link names nor a device", () => {
+  if (process.getuid?.() !== 0) return;
+  using directory = new Directory();
+  writeFileSync(directory.at("secret"), "");
+  symlinkSync("secret", directory.at("link"));
+  daemonHost.chown(directory.at("link"), { uid: 65_534 });
+  assertEquals(statSync(directory.at("secret")).uid, 0);
+  daemonHost.chown("/dev/null", { uid: 65_534 });
+  assertEquals(statSync("/dev/null").uid, 0);
+});
+
+test("writeText() follows no link that waits for it", () => {
+  using directory = new Directory();
+  const path = directory.at("headgate.pid");
+  writeFileSync(directory.at("precious"), "kept");
+  symlinkSync("precious", `${path}.${process.pid}~`);
+  symlinkSync("precious", path);
+  daemonHost.writeText(path, "1\n");
+  assertEquals(daemonHost.readText(directory.at("precious")), "kept");
+  assertEquals(daemonHost.readText(path), "1\n");
+  assertEquals(directory.names.sort(), ["headgate.pid", "precious"]);
 });
 
 test("absolute() and umask() do as they say", () => {
