@@ -452,8 +452,14 @@ class ArbiterProcess {
   /** Another arbiter on the same sockets; both serve until one is stopped. */
   async #upgrade(): Promise<Outcome> {
     const { log } = this.#logs;
-    if (this.#successor !== undefined) {
-      return { ok: false, message: "There is another arbiter already" };
+    const obstacle = this.#stopRequested
+      ? "The arbiter is stopping"
+      : this.#successor !== undefined
+      ? "There is another arbiter already"
+      : undefined;
+    if (obstacle !== undefined) {
+      log.warn(`No other arbiter is started: ${obstacle}`);
+      return { ok: false, message: obstacle };
     }
     log.info("Starting another arbiter on the same sockets");
     const successor = startSuccessor(this.#role, {

@@ -194,6 +194,24 @@ testDaemon("SIGTERM: running requests end, and it exits", async (daemon) => {
   assert(!daemon.has("headgate.pid") && !daemon.has("headgate.pid.sock"));
 });
 
+testDaemon(
+  "SIGUSR2 while it stops: its sockets are closed, and nobody follows",
+  async (daemon) => {
+    await daemon.start();
+    const client = await atTheGate(daemon);
+    daemon.signal("SIGTERM");
+    await daemon.untilLogged("SIGTERM: letting running requests end");
+    daemon.signal("SIGUSR2");
+    await daemon.untilLogged(
+      "No other arbiter is started: The arbiter is stopping",
+    );
+    daemon.write("open", "");
+    assertEquals((await answerOf(client)).text, "begun, done");
+    await client.close();
+    await daemon.untilGone();
+  },
+);
+
 testDaemon("SIGTERM: a second one cuts what runs", async (daemon) => {
   await daemon.start();
   const { address } = daemon;
