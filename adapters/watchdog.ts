@@ -10,6 +10,7 @@
  * @module
  */
 import type * as FileSystem from "node:fs";
+import type Process from "node:process";
 import { Worker } from "node:worker_threads";
 
 /** What the thread is to do. */
@@ -34,6 +35,8 @@ export interface WatchdogThread {
   ): boolean;
   /** Writes whole lines to the log before it returns. */
   write(text: string): void;
+  /** Ends the process at once. */
+  kill(): void;
 }
 
 /** What a watchdog is started with. */
@@ -58,9 +61,8 @@ export function startWatchdog(
   program: WatchdogProgram,
   { logPath, onFailure }: WatchdogOptions,
 ): Watchdog {
-  const parts =
-    `require("node:fs"), require("node:worker_threads").workerData, ` +
-    `(${program.source})`;
+  const parts = `require("node:fs"), require("node:process"), ` +
+    `require("node:worker_threads").workerData, (${program.source})`;
   // Deno has `terminate()` wait for a thread that itself waits.
   const over = new Int32Array(new SharedArrayBuffer(4));
   try {
@@ -90,6 +92,7 @@ interface ThreadData {
 /** What the thread does. It runs from its own text, as its program does. */
 function runInThread(
   { closeSync, openSync, writeSync }: typeof FileSystem,
+  process: typeof Process,
   { logPath, over, data }: ThreadData,
   program: (data: unknown, thread: WatchdogThread) => void,
 ): void {
@@ -107,6 +110,7 @@ function runInThread(
         // A log that cannot be written must not end the watch.
       }
     },
+    kill: () => void process.kill(process.pid, "SIGKILL"),
   });
 
   function writeLog(bytes: Uint8Array): void {

@@ -175,11 +175,15 @@ export interface WatchThread {
   ): boolean;
   /** Writes whole lines to the log before it returns. */
   write(text: string): void;
+  /** Ends the process at once. */
+  kill(): void;
 }
 
 /** Looks whether the loop turns, and says so when it has not for too long, and
- * when it does again. It runs from its own text: of what is outside of it, it
- * may use its parameters and the globals of the language. */
+ * when it does again. The arbiter kills a process whose loop stands still; where
+ * there is none any longer, the watch does, lest the port be held for ever. It
+ * runs from its own text: of what is outside of it, it may use its parameters
+ * and the globals of the language. */
 export function keepWatch(
   { buffer, layout, timeoutSeconds, label }: WatchData,
   thread: WatchThread,
@@ -188,6 +192,8 @@ export function keepWatch(
   const cells = new Int32Array(buffer);
   const octets = new Uint8Array(buffer);
   const timeout = timeoutSeconds * 1000;
+  /** The arbiter has killed us long before. */
+  const abandoned = timeout + 5000;
   const interval = Math.min(1000, timeout / 4);
   let beat = Atomics.load(cells, layout.BEAT);
   let lookedAt = thread.now();
@@ -214,6 +220,9 @@ export function keepWatch(
     } else if (!reported && still >= timeout) {
       tell("CRITICAL", report());
       reported = true;
+    } else if (still >= abandoned) {
+      tell("CRITICAL", ["nobody has killed it; it ends itself (--timeout)"]);
+      return thread.kill();
     }
   }
 

@@ -51,6 +51,10 @@ class ScriptedThread implements WatchThread {
     this.written += text;
   }
 
+  kill(): void {
+    this.written += "killed";
+  }
+
   /** What was written, without the date and the time of each line. */
   get told(): string[] {
     return this.written.split("\n").slice(0, -1).map((line) => {
@@ -136,6 +140,19 @@ test("watch: it is told once, and once more when the loop is back", () => {
     "while it served 0 request(s)",
     "[WARNING] Worker 2 (pid 412): its event loop turns again, after 11.3 s",
   ]);
+});
+
+test("watch: where nobody kills who is hung, it does", () => {
+  const table = new RequestTable();
+  const waiting: Sleep[] = [{}, {}, {}, {}];
+  const patient = run(table, [...untilTimeout, ...waiting, { ms: 999 }]);
+  assertEquals(patient.told.length, 1);
+  const thread = run(table, [...untilTimeout, ...waiting, {}, {}]);
+  assertMatch(
+    thread.written,
+    /\[CRITICAL\] Worker 2 \(pid 412\): nobody has killed it;.*\nkilled$/,
+  );
+  assertEquals(thread.pauses.length, 13);
 });
 
 test("watch: the next hang is told like the first", () => {

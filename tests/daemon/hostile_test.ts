@@ -1,7 +1,7 @@
 /** Servers whose application, neighbours or file system mean them no good. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import process from "node:process";
-import { accepts, testDaemon } from "../support/daemon.ts";
+import { accepts, request, testDaemon } from "../support/daemon.ts";
 
 testDaemon(
   "a child of the application's that outlives it does not keep the port",
@@ -19,5 +19,20 @@ testDaemon(
     assertEquals((await daemon.run("stop")).outcome, 0);
     assert(!await accepts(address));
     process.kill(child, 0);
+  },
+);
+
+testDaemon(
+  "an arbiter that is killed while a worker hangs: nobody is left",
+  async (daemon) => {
+    await daemon.start("--timeout=1");
+    const { address } = daemon;
+    const hung = await request(address, "/block");
+    await daemon.until(() => daemon.has("blocked"), "the worker that hangs");
+    daemon.signal("SIGKILL");
+    await daemon.untilGone();
+    assert(!await accepts(address));
+    await hung.close();
+    assertMatch(daemon.log, /nobody has killed it; it ends itself/);
   },
 );
