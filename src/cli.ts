@@ -168,7 +168,7 @@ async function runCommand(
     ...(role === undefined ? {} : { file: role.configFile }),
     ...(needsNoFile(command) ? { file: null } : {}),
   };
-  let loaded = await loadConfig(sources, host);
+  let loaded = await configure(command, sources, host);
   if (role === undefined) loaded = await enter(loaded, runtime);
   const { config } = loaded;
   switch (role?.type) {
@@ -206,11 +206,31 @@ async function runCommand(
   );
 }
 
-/** What asks a server by its pidfile works also where the configuration file
- * has become wrong. */
+/** Reads the configuration. Where a server that runs is only asked something, a
+ * file that has become wrong is told and overlooked. */
+async function configure(
+  { task }: Command,
+  sources: ConfigSources,
+  host: Host,
+): Promise<LoadedConfig> {
+  try {
+    return await loadConfig(sources, host);
+  } catch (error) {
+    if (!(error instanceof CommandError) || serves(task)) throw error;
+    const loaded = await loadConfig({ ...sources, file: null }, host);
+    host.write("stderr", formatCommandError(error));
+    return loaded;
+  }
+}
+
+/** With the pidfile named, the file has nothing to add. */
 function needsNoFile({ task, flags }: Command): boolean {
-  return task !== "serve" && task !== "start" &&
+  return !serves(task) &&
     flags["pidfile"]?.length !== 0 && flags["config"]?.length === 0;
+}
+
+function serves(task: Task): boolean {
+  return task === "serve" || task === "start";
 }
 
 function print(host: Host, text: string): number {

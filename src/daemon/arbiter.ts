@@ -355,8 +355,12 @@ export class Arbiter {
   }
 
   #noteUnborn(worker: WorkerRecord, how: string): void {
-    const why = worker.failure ?? `${worker.name}: ${how}`;
-    this.#noteMishap(worker.generation, why);
+    const { failure, generation } = worker;
+    const told = !this.#everServed || generation === this.#reload?.generation;
+    if (failure !== undefined && !told && !worker.killed) {
+      this.#ports.log.error(failure);
+    }
+    this.#noteMishap(generation, failure ?? `${worker.name}: ${how}`);
   }
 
   // ---- Mishaps ----

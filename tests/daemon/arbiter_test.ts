@@ -1016,6 +1016,7 @@ test("Arbiter.scale() tells why a worker could not begin to serve", async () => 
     ok: false,
     message: "No such app; it will be tried again",
   });
+  assertEquals(play.logged(/No such app/).length, 1, "the log tells why");
   assertEquals(starts(play, 4), 2);
   play.stage.newest.load();
   play.stage.newest.join();

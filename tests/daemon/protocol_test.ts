@@ -3,7 +3,6 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import {
-  maximumWorkers,
   readCommand,
   readNotice,
   readOrder,
@@ -12,6 +11,7 @@ import {
   readRole,
   readStatus,
 } from "../../src/daemon/protocol.ts";
+import { mostWorkers } from "../../src/options.ts";
 
 type Members = Record<string, unknown>;
 type Reader = (value: unknown) => unknown;
@@ -203,8 +203,8 @@ test("readCommand() bounds how many workers there may be", () => {
   const scale = (workers: unknown) =>
     readCommand({ command: "scale", workers }) !== undefined;
   assert(scale(1));
-  assert(scale(maximumWorkers));
-  for (const workers of [0, maximumWorkers + 1, 2.5, "2", Infinity]) {
+  assert(scale(mostWorkers));
+  for (const workers of [0, mostWorkers + 1, 2.5, "2", Infinity]) {
     assert(!scale(workers), String(workers));
   }
 });
