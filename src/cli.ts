@@ -197,10 +197,8 @@ async function runCommand(
     return await startWorkers(task === "start", loaded, args, runtime);
   }
   applyEnvironment(config, host);
-  const application = await loadFor(config, host);
   return await serveUntilStopped(
     { ...loaded, config: adoptActivated(config, host) },
-    application,
     host,
     await runtime.transport(),
   );

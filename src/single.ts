@@ -4,8 +4,7 @@
  *
  * @module
  */
-import { hooksOf, toHandler } from "./application.ts";
-import type { LoadedApplication } from "./apps/load.ts";
+import { hooksOf, loadFor, toHandler } from "./application.ts";
 import { formatAddress } from "./bind.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import type { Handler } from "./exchange.ts";
@@ -23,19 +22,35 @@ import { version } from "./version.ts";
  * `CommandError`. */
 export async function serveUntilStopped(
   configuration: LoadedConfig,
-  application: LoadedApplication,
   host: Host,
   transport: Transport,
 ): Promise<number> {
   const { config } = configuration;
   const logs = openLogs(config, host);
+  try {
+    return await serve(configuration, logs, host, transport);
+  } finally {
+    logs.close();
+  }
+}
+
+async function serve(
+  configuration: LoadedConfig,
+  logs: Logs,
+  host: Host,
+  transport: Transport,
+): Promise<number> {
+  const { config } = configuration;
   const { log } = logs;
-  const hooks = await hooksOf(configuration, application);
   const info = { pid: host.pid, seat: 1, generation: 1, log };
+  const early = await hooksOf(configuration);
+  await early?.server("onStarting", info);
+  await early?.worker("workerStart", info);
+  const application = await loadFor(config, host);
+  const hooks = await hooksOf(configuration, application);
   const stops = new Stops(host, logs);
   try {
     for (const warning of hooks?.warnings ?? []) log.warn(warning);
-    await hooks?.server("onStarting", info);
     await clearStaleSockets(config, host);
     const bare = toHandler(application, log, false);
     const handler = hooks?.beforeRequests(bare, info) ?? bare;
@@ -61,7 +76,6 @@ export async function serveUntilStopped(
     return exitCode;
   } finally {
     stops.forget();
-    logs.close();
   }
 }
 

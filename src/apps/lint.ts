@@ -36,9 +36,12 @@ import { FileWrapper } from "./file_wrapper.ts";
 
 /** Wraps `app` so that whatever breaks PEP 3333 is told. */
 export function lint(app: Application): Application {
-  return (...call: unknown[]) => {
-    demand(call.length === 2, "An application is called with two arguments");
-    const [environ, startResponse] = call as Parameters<Application>;
+  // Two parameters, as whoever looks at an application expects it to have.
+  return (environ, startResponse, ...more: unknown[]) => {
+    demand(
+      startResponse !== undefined && more.length === 0,
+      "An application is called with two arguments",
+    );
     checkEnviron(environ);
     demand(
       typeof startResponse === "function",

@@ -87,8 +87,8 @@ class ArbiterProcess {
   #hooks: HookSet | undefined;
   #claim: Claim | undefined;
   #successor: Successor | undefined;
-  /** The last reload that was begun, and the one that waits for its end. */
-  #reloading: Promise<unknown> = Promise.resolve();
+  /** The reload that runs, and the one that waits for its end. */
+  #reloading: Promise<Outcome> | undefined;
   #reloadAfter: Promise<Outcome> | undefined;
   #stopRequested = false;
   #terminatedAt = -Infinity;
@@ -315,8 +315,7 @@ class ArbiterProcess {
       case "scale":
         return await this.#arbiter.scale(command.workers);
       case "reopen":
-        this.#reopen();
-        return { ok: true, message: "Log files reopened" };
+        return this.#reopen();
       case "stop":
         // In the next turn, so that the answer can leave.
         setTimeout(() => this.#stop("stop", command.quick));
@@ -370,8 +369,11 @@ class ArbiterProcess {
       quick ? `${reason}: stopping at once` : `${reason}: letting running ` +
         `requests end, at most ${graceSeconds} s; again stops at once`,
     );
-    this.#daemonHost.notify("STOPPING=1");
-    if (!this.#shared()) this.#socketsToRemove();
+    // The service goes on where another arbiter does.
+    if (!this.#shared()) {
+      this.#daemonHost.notify("STOPPING=1");
+      this.#socketsToRemove();
+    }
     this.#arbiter.stop(quick);
   }
 
@@ -392,11 +394,16 @@ class ArbiterProcess {
   async #reload(reason: string | undefined): Promise<Outcome> {
     const { log } = this.#logs;
     if (reason !== undefined) log.info(`${reason}: reloading`);
-    if (this.#arbiter.state !== "reloading") return await this.#reloadNow();
+    if (this.#reloading === undefined) return await this.#beginReload();
     return await (this.#reloadAfter ??= this.#reloading.then(() => {
       this.#reloadAfter = undefined;
       return this.#reload("Once more");
     }));
+  }
+
+  #beginReload(): Promise<Outcome> {
+    return this.#reloading = this.#reloadNow()
+      .finally(() => this.#reloading = undefined);
   }
 
   async #reloadNow(): Promise<Outcome> {
@@ -414,15 +421,11 @@ class ArbiterProcess {
       log.error(`Not reloaded: ${message}`);
       return { ok: false, message };
     }
-    for (const name of unchangeable(this.#config, config)) {
-      log.warn(`${name} has changed; that takes a restart`);
-    }
+    for (const told of unchangeable(this.#config, config)) log.warn(told);
     await hooks?.server("onReload", this.#info(this.#arbiter.generation + 1));
-    const reloading = this.#arbiter.reload(
+    const outcome = await this.#arbiter.reload(
       arbiterSettings(config, this.#daemonHost.cores),
     );
-    this.#reloading = reloading;
-    const outcome = await reloading;
     if (outcome.ok) {
       this.#hooks = hooks;
       const { pidfile, logFile, accessLog, bind } = this.#config;
@@ -441,12 +444,18 @@ class ArbiterProcess {
     }
   }
 
-  #reopen(): void {
-    this.#logs.reopen();
+  #reopen(): Outcome {
+    const { log } = this.#logs;
+    const failed = this.#logs.reopen();
     this.#giveLogsAway();
     this.#output?.reopen();
     this.#arbiter.reopen();
-    this.#logs.log.info("Log files reopened");
+    const message = failed.length === 0
+      ? "Log files reopened"
+      : `Could not be opened again: ${failed.join(", ")}`;
+    if (failed.length === 0) log.info(message);
+    else log.error(message);
+    return { ok: failed.length === 0, message };
   }
 
   /** Another arbiter on the same sockets; both serve until one is stopped. */

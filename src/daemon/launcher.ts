@@ -183,6 +183,8 @@ const forwarded: readonly DaemonSignal[] = [
   "SIGUSR2",
 ];
 
+const stopping: readonly DaemonSignal[] = ["SIGINT", "SIGQUIT", "SIGTERM"];
+
 const followSeconds = 0.25;
 
 async function accompany(
@@ -191,14 +193,22 @@ async function accompany(
   daemonHost: DaemonHost,
 ): Promise<number> {
   let pid = arbiter.pid;
+  let ended = false;
   const forget = forwarded.map((signal) =>
-    daemonHost.onSignal(signal, () => void daemonHost.kill(pid, signal))
+    daemonHost.onSignal(signal, () => {
+      daemonHost.kill(pid, signal);
+      // While there are two, both are what is to be stopped.
+      if (pid !== arbiter.pid && !ended && stopping.includes(signal)) {
+        arbiter.kill(signal);
+      }
+    })
   );
   arbiter.channel.receive((message) => {
     const notice = readNotice(message);
     if (notice?.type === "successor") pid = notice.pid;
   }, () => {});
   const code = exitCodeOf(await arbiter.ended);
+  ended = true;
   // After SIGUSR2 another arbiter goes on, which is no child of ours.
   while (pid !== arbiter.pid && daemonHost.isAlive(pid)) {
     await pause(followSeconds);

@@ -43,22 +43,32 @@ export function detachedConfig(config: Config): Config {
   };
 }
 
-/** What a reload cannot change, as far as it differs: names of options. */
+/** What belongs to the sockets, and to the place where the arbiter is found. */
+const fromStart: readonly (keyof Config & string)[] = [
+  "bind",
+  "backlog",
+  "umask",
+  "chdir",
+  "pidfile",
+  "logFile",
+];
+/** What belongs to the arbiter. */
+const fromRestart: readonly (keyof Config & string)[] = [
+  "user",
+  "group",
+  "name",
+];
+
+/** What a reload cannot change, as far as it differs: sentences for the log. */
 export function unchangeable(before: Config, after: Config): string[] {
-  const names: readonly (keyof Config & string)[] = [
-    "bind",
-    "backlog",
-    "pidfile",
-    "logFile",
-    "user",
-    "group",
-    "umask",
-    "chdir",
-    "name",
+  const differs = (name: keyof Config) =>
+    JSON.stringify(before[name]) !== JSON.stringify(after[name]);
+  return [
+    ...fromStart.filter(differs)
+      .map((name) => `${name} has changed; that takes a stop and a start`),
+    ...fromRestart.filter(differs)
+      .map((name) => `${name} has changed; that takes a restart`),
   ];
-  return names.filter((name) =>
-    JSON.stringify(before[name]) !== JSON.stringify(after[name])
-  );
 }
 
 /** Whom the workers run as; undefined for whom the arbiter runs as. Throws

@@ -89,16 +89,16 @@ test("unchangeable() names what takes a restart, and nothing else", async () => 
     "user": "www",
   };
   assertEquals(unchangeable(before, await configOf(changes)), [
-    "bind",
-    "pidfile",
-    "user",
+    "bind has changed; that takes a stop and a start",
+    "pidfile has changed; that takes a stop and a start",
+    "user has changed; that takes a restart",
   ]);
   assertEquals(
     unchangeable(
       await configOf({ bind: ["8001", "8002"] }),
       await configOf({ bind: ["8002", "8001"] }),
     ),
-    ["bind"],
+    ["bind has changed; that takes a stop and a start"],
   );
 });
 

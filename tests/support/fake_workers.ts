@@ -65,7 +65,7 @@ export class FakeWorker implements ChildProcess {
   /** Every signal that it was sent. */
   readonly signals: string[] = [];
   /** What it was told to accept on. */
-  readonly fds = new Set<number>();
+  readonly fds: Set<number> = new Set();
   /** Whether it has ended. */
   isGone = false;
   /** Whether it has reported that it accepts, and nothing against it. */
