@@ -20,8 +20,8 @@ export interface Logs {
   readonly access: ((record: AccessRecord) => void) | undefined;
   /** Opens the files again by their names, after somebody has moved them away:
    * what was gathered goes to the old ones. One that cannot be opened stays as
-   * it is, and that is told. */
-  reopen(): void;
+   * it is, and that is told on standard error. Returns the paths of those. */
+  reopen(): string[];
   /** Writes what is left, and closes the files. */
   close(): void;
 }
@@ -86,14 +86,16 @@ class Destinations {
     for (const file of this.#files.values()) file.close();
   }
 
-  reopen(): void {
+  reopen(): string[] {
     this.#flush();
+    const failed: string[] = [];
     for (const [path, former] of this.#files) {
       try {
         this.#files.set(path, this.#host.openAppend(path));
         former.close();
         this.#failing.delete(path);
       } catch (error) {
+        failed.push(path);
         this.#host.write(
           "stderr",
           `headgate: ${path} could not be opened again (${
@@ -102,6 +104,7 @@ class Destinations {
         );
       }
     }
+    return failed;
   }
 
   #flush(): void {

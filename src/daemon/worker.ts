@@ -206,7 +206,7 @@ class Worker {
       case "drain":
         return this.#leave(undefined, order.graceSeconds);
       case "reopen":
-        return this.#makings.logs.reopen();
+        this.#makings.logs.reopen();
     }
   }
 

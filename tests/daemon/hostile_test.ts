@@ -1,7 +1,8 @@
 /** Servers whose application, neighbours or file system mean them no good. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { mkdirSync, rmSync } from "node:fs";
 import process from "node:process";
-import { accepts, request, testDaemon } from "../support/daemon.ts";
+import { accepts, request, served, testDaemon } from "../support/daemon.ts";
 
 testDaemon(
   "a child of the application's that outlives it does not keep the port",
@@ -34,5 +35,42 @@ testDaemon(
     assert(!await accepts(address));
     await hung.close();
     assertMatch(daemon.log, /nobody has killed it; it ends itself/);
+  },
+);
+
+testDaemon(
+  "a crowd that asks for reloads: one, and another for all who came later",
+  async (daemon) => {
+    await daemon.start();
+    const old = await daemon.workers();
+    const outcomes = await Promise.all(
+      Array.from({ length: 12 }, () => daemon.order({ command: "reload" })),
+    );
+    assertEquals(outcomes.filter((outcome) => outcome?.ok !== true), []);
+    assertEquals((await daemon.status())?.generation, 3);
+    await daemon.untilServing(2, old);
+  },
+);
+
+testDaemon(
+  "reopen tells where the directory of the log has gone",
+  async (daemon) => {
+    mkdirSync(daemon.path("logs"));
+    const { outcome } = await daemon.run(
+      "start",
+      ...served,
+      "--log-file=logs/a.log",
+    );
+    assertEquals(outcome, 0);
+    rmSync(daemon.path("logs"), { recursive: true });
+    const failed = await daemon.run("reopen");
+    assertEquals(failed.outcome, 1);
+    assertMatch(failed.stderr, /Could not be opened again: .*logs\/a\.log\./);
+    mkdirSync(daemon.path("logs"));
+    assertEquals((await daemon.run("reopen")).outcome, 0);
+    await daemon.until(
+      () => daemon.read("logs/a.log").includes("Log files reopened"),
+      "the line in the new file",
+    );
   },
 );
