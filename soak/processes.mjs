@@ -54,14 +54,14 @@ export function proportionalMemory(pid) {
   return Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1] ?? NaN) * 1024;
 }
 
-/** Processor time of the machine since it started, in seconds: all of it, what
- * nobody used, and what other machines on the same hardware took. */
+/** Processor time of the machine since it started, in seconds: all of it, and
+ * what nobody used. */
 export function machineSeconds() {
   const ticks = read("/proc/stat").split("\n", 1)[0].split(/\s+/).slice(1, 9)
     .map((ticks) => Number(ticks) / 100);
-  const [, , , idle, wait, , , stolen] = ticks;
+  const [, , , idle, wait] = ticks;
   const all = ticks.reduce((sum, one) => sum + one, 0);
-  return { all, idle: idle + wait, stolen };
+  return { all, idle: idle + wait };
 }
 
 /** The server's ends of established connections to `port`: the client's end of

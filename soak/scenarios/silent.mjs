@@ -1,11 +1,13 @@
 /** Whether those who send nothing, or little, hold up those who do. */
 import { spawnSync } from "node:child_process";
+import { cpus } from "node:os";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { asClient, asServer, pinned } from "../../bench/place.mjs";
 import { median } from "../../bench/report.mjs";
 import { Crowd } from "../crowd.mjs";
 import { Load } from "../load.mjs";
+import { machineSeconds } from "../processes.mjs";
 import { instant } from "../requests.mjs";
 import { faultsInWords } from "../tally.mjs";
 
@@ -19,6 +21,9 @@ const rounds = 7;
 const runMs = 2_000;
 const settleMs = 500;
 const mostTimes = 1.5;
+/** Where others have more of the cores than this, a figure that is missed says
+ * nothing. */
+const tolerated = 0.2;
 
 /** Clients in no hurry, so that what is measured is not a queue of their own. */
 const clients = [
@@ -68,10 +73,24 @@ async function compare(stage) {
   return { runs, checks: judge(runs) };
 }
 
+/** A run, with the cores that neither the server nor we had, and that were not
+ * idle. */
 async function timedRun(program) {
+  const before = accounts(program);
   const load = new Load(program.port, clients);
   await sleep(runMs);
-  return (await load.stop()).toJSON();
+  const tally = (await load.stop()).toJSON();
+  const after = accounts(program);
+  const seconds = (after.all - before.all) / cpus().length;
+  return { ...tally, othersCores: (after.others - before.others) / seconds };
+}
+
+/** Processor time so far, in seconds: all there was, and what others used. */
+function accounts(program) {
+  const { all, idle } = machineSeconds();
+  const { user, system } = process.cpuUsage();
+  const ours = program.cpuSeconds() + (user + system) / 1e6;
+  return { all, others: all - idle - ours };
 }
 
 function judge(runs) {
@@ -79,6 +98,8 @@ function judge(runs) {
   const time = ({ p99Ms = Infinity }) => p99Ms;
   const p99 = (key) => median(runs.map((run) => time(run[key])));
   const times = p99("with") / p99("without");
+  const others = median(runs.map((run) => run.with.othersCores));
+  const met = times <= mostTimes || (others > tolerated ? undefined : false);
   const all = runs.flatMap((run) => [run.with, run.without]);
   const failed = all.reduce((sum, { failed }) => sum + failed, 0);
   const least = Math.min(...runs.map((run) => run.with.crowd));
@@ -86,9 +107,13 @@ function judge(runs) {
     {
       what: "p99 with them, of without (medians of runs)",
       figure: times.toFixed(2),
-      detail: `${p99("with").toFixed(2)} ms of ${p99("without").toFixed(2)} ms`,
+      detail:
+        `${p99("with").toFixed(2)} ms of ${p99("without").toFixed(2)} ms` +
+        (met === undefined
+          ? `; others had ${others.toFixed(2)} cores: void`
+          : ""),
       goal: `${mostTimes} or less`,
-      met: times <= mostTimes,
+      met,
     },
     {
       what: "failed requests",
