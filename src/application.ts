@@ -48,14 +48,19 @@ export async function loadFor(
 
 /** The one place where a kind of application becomes a handler.
  * `multiprocess` tells whether others serve it too. */
-export function toHandler(
+export async function toHandler(
   loaded: LoadedApplication,
+  host: Host,
   log: LeveledLogger,
   multiprocess: boolean,
-): Handler {
+): Promise<Handler> {
   switch (loaded.kind) {
     case "wsgi":
       return wsgi(loaded.application, { log, multiprocess });
+    case "fetch": {
+      const { fetchHandler } = await import("./apps/fetch.ts");
+      return fetchHandler(loaded.application, { log, env: host.env });
+    }
   }
 }
 

@@ -23,7 +23,7 @@ export interface HeadgateConfig extends Hooks {
   /** The application, FILE or FILE:NAME. */
   readonly app?: string;
   /** What kind of application it is. */
-  readonly type?: "auto" | "wsgi";
+  readonly type?: "auto" | "wsgi" | "fetch";
   /** Where to go first; other paths are relative to it. */
   readonly chdir?: string;
   /** Variables of the application's environment. */

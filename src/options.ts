@@ -113,7 +113,7 @@ export const optionTable: readonly OptionEntry[] = [
     name: "type",
     value: "TYPE",
     group: "Application",
-    summary: "What the application is: auto or wsgi",
+    summary: "What the application is: auto, wsgi or fetch",
     fallback: "auto",
   },
   {
@@ -538,6 +538,7 @@ Usage: headgate [APP] [OPTIONS]
 Examples:
   headgate                              the built-in welcome page, port 8000
   headgate app.ts:app                   the WSGI application exported as app
+  headgate server.ts                    what has a fetch: Hono, H3, Elysia, oak
   headgate app.ts --type wsgi           the module's default export
   headgate app.ts:app -b :8080          every interface, port 8080
   headgate app.ts:app -b unix:app.sock  behind a proxy on this machine

@@ -52,7 +52,7 @@ async function serve(
   try {
     for (const warning of hooks?.warnings ?? []) log.warn(warning);
     await clearStaleSockets(config, host);
-    const bare = toHandler(application, log, false);
+    const bare = await toHandler(application, host, log, false);
     const handler = hooks?.beforeRequests(bare, info) ?? bare;
     const access = hooks?.afterRequests(logs.access, info) ?? logs.access;
     const server = await listen(config, handler, host, transport, {
@@ -60,7 +60,8 @@ async function serve(
       access,
     });
     const forgetSockets = removeSocketsAtExit(config, host);
-    announce(config, host, server, log);
+    const kind = application.kind === "wsgi" ? "WSGI" : application.kind;
+    announce(config, kind, host, server, log);
     await hooks?.worker("workerReady", info);
     await hooks?.server("whenReady", info);
     const { reason, exitCode } = await stops.first;
@@ -102,6 +103,7 @@ async function listen(
 
 function announce(
   config: Config,
+  kind: string,
   host: Host,
   server: Server,
   log: LeveledLogger,
@@ -113,7 +115,7 @@ function announce(
   log.info(
     config.app === undefined
       ? "Application: the welcome page (headgate --help tells how to serve yours)"
-      : `Application: ${escapeForLog(config.app)} (WSGI)`,
+      : `Application: ${escapeForLog(config.app)} (${kind})`,
   );
   for (const address of server.addresses) {
     log.info(`Listening on ${formatAddress(address)}`);

@@ -129,7 +129,7 @@ const broken: [file: string, text: string, what: RegExp, how: string][] = [
     /no export "ap".*it exports app, default, other/,
     "names.mjs:app",
   ],
-  ["object", "export const ap = {};", /is an object, not a WSGI/, "function"],
+  ["object", "export const ap = {};", /is an object, not an app/, "fetch("],
   ["syntax", "\nconst = 3;\n", /syntax\.mjs:2/, "Correct the line"],
   [
     "throws",
@@ -172,7 +172,7 @@ test("a default export says how to choose, and is served with --type", async () 
   const { stderr, outcome } = await runCommand([site.path("app.mjs")]);
   assertEquals(outcome, 1);
   assertStringIncludes(stderr, "--type wsgi");
-  assertStringIncludes(stderr, "Fetch handlers are not served yet");
+  assertStringIncludes(stderr, "--type fetch");
 
   await using command = new Command([
     site.path("app.mjs"),

@@ -10,19 +10,21 @@
 import { CommandError } from "../command_error.ts";
 import type { Host, ImportFailure, ModuleExports } from "../host.ts";
 import type { Application } from "../wsgi.ts";
+import type { FetchHandler } from "./fetch.ts";
 
 /** What the user says the application is; "auto" leaves it to us. */
-export type RequestedType = "auto" | "wsgi";
+export type RequestedType = "auto" | "wsgi" | "fetch";
 
 /** An application and the interface that it speaks. */
-export type LoadedApplication = {
-  /** The interface. */
-  readonly kind: "wsgi";
-  /** The callable. */
-  readonly application: Application;
-  /** What else the module that holds it exports. */
-  readonly exports: ModuleExports;
-};
+export type LoadedApplication =
+  & {
+    /** What else the module that holds it exports. */
+    readonly exports: ModuleExports;
+  }
+  & (
+    | { readonly kind: "wsgi"; readonly application: Application }
+    | { readonly kind: "fetch"; readonly application: FetchHandler }
+  );
 
 /** Where an application is to be found. */
 export interface ApplicationName {
@@ -146,21 +148,29 @@ function explain(path: string, failure: ImportFailure): CommandError {
   return new CommandError(1, message, remedy, failure.account);
 }
 
-/** Takes the named export, or the default one, out of a module. */
+/** Takes the application out of a module: the named export; without a name what
+ * has a `fetch` (the module, its default export, the default export of that),
+ * else the default export, if the type says what that is. */
 export function selectApplication(
   { path, name }: ApplicationName,
   type: RequestedType,
   exports: ModuleExports,
 ): LoadedApplication {
+  if (type !== "wsgi") {
+    const application = findFetch(name, exports);
+    if (application !== undefined) {
+      return { kind: "fetch", application, exports };
+    }
+  }
   const where = name === undefined ? path : `${path}:${name}`;
   const value = findExport(path, name, exports);
   if (type === "auto" && name === undefined) throw undecided(path, exports);
   if (typeof value !== "function") {
     throw new CommandError(
       1,
-      `${where} is ${describe(value)}, not a WSGI application`,
-      "Export a function (environ, startResponse) => body. " +
-        "Fetch handlers are not served yet.",
+      `${where} is ${describe(value)}, not an application`,
+      "Export an object with a fetch(request) method, or a WSGI application: " +
+        "(environ, startResponse) => body.",
     );
   }
   if (isClass(value)) {
@@ -171,8 +181,41 @@ export function selectApplication(
         `(environ, startResponse) => new ${value.name || "App"}(...).`,
     );
   }
+  if (type === "fetch") {
+    return { kind: "fetch", application: value as FetchHandler, exports };
+  }
   if (type === "auto") checkParameters(where, value.length);
   return { kind: "wsgi", application: value as Application, exports };
+}
+
+/** Whatever has a `fetch` says itself what it is. */
+function findFetch(
+  name: string | undefined,
+  exports: ModuleExports,
+): FetchHandler | undefined {
+  if (name !== undefined) return fetchOf(own(exports, name));
+  const given = own(exports, "default");
+  return fetchOf(exports) ?? fetchOf(given) ??
+    // What a CommonJS module exports as default is within its exports.
+    fetchOf(isObject(given) ? own(given, "default") : undefined);
+}
+
+/** Nothing but this one property is looked at: a router may answer to every
+ * name. It is called as a method, because most are written as one. */
+function fetchOf(holder: unknown): FetchHandler | undefined {
+  if (!isObject(holder) || typeof holder["fetch"] !== "function") {
+    return undefined;
+  }
+  const owner = holder as { fetch: FetchHandler };
+  return (request, info, context) => owner.fetch(request, info, context);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+function own(holder: Readonly<Record<string, unknown>>, name: string): unknown {
+  return Object.hasOwn(holder, name) ? holder[name] : undefined;
 }
 
 // deno-lint-ignore ban-types -- any function may have been exported
@@ -218,8 +261,8 @@ function undecided(path: string, exports: ModuleExports): CommandError {
   return new CommandError(
     1,
     `Cannot tell what the default export of ${path} is`,
-    `If it is a WSGI application, add --type wsgi${example}. ` +
-      "Fetch handlers are not served yet.",
+    "A function can be either: add --type fetch if it takes a Request, " +
+      `--type wsgi if (environ, startResponse)${example}.`,
   );
 }
 
@@ -230,8 +273,8 @@ function checkParameters(where: string, count: number): void {
     1,
     `${where} takes ${count} parameter${count === 1 ? "" : "s"}; ` +
       "a WSGI application takes two (environ, startResponse)",
-    "If it is one nonetheless, add --type wsgi. " +
-      "Fetch handlers are not served yet.",
+    "Add --type fetch if it takes a Request, --type wsgi if it is one " +
+      "nonetheless.",
   );
 }
 

@@ -125,7 +125,7 @@ async function make({ role, loaded, host, logs }: Makings): Promise<Made> {
   const application = await loadFor(loaded.config, host);
   const hooks = await hooksOf(loaded, application);
   for (const warning of hooks?.warnings ?? []) log.warn(warning);
-  const handler = toHandler(application, log, true);
+  const handler = await toHandler(application, host, log, true);
   const table = new RequestTable();
   const gateway = createGateway(
     hooks?.beforeRequests(handler, info) ?? handler,

@@ -6,6 +6,7 @@
 import { ApplicationError } from "../errors.ts";
 import type { ResponseFields } from "../exchange.ts";
 import { encodeOctets } from "./bytes.ts";
+import { reasonPhrase } from "./status.ts";
 
 /** A checked head, but for the fields that are the gateway's own. */
 export interface ComposedHead {
@@ -117,7 +118,8 @@ function spell(
     );
   }
   checkValue("reason phrase", reason);
-  let text = `HTTP/1.1 ${status} ${reason}\r\n`;
+  // A response of the Fetch standard mostly has none.
+  let text = `HTTP/1.1 ${status} ${reason || reasonPhrase(status)}\r\n`;
   let contentLength: number | undefined;
   let close = false;
   let hasDate = false;

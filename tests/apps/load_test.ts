@@ -9,6 +9,7 @@ import { test } from "node:test";
 import {
   loadApplication,
   parseApplicationName,
+  type RequestedType,
   selectApplication,
 } from "../../src/apps/load.ts";
 import { CommandError } from "../../src/command_error.ts";
@@ -57,7 +58,7 @@ test("parseApplicationName() refuses what it cannot serve", () => {
 function select(
   name: string | undefined,
   exports: Record<string, unknown>,
-  type: "auto" | "wsgi" = "auto",
+  type: RequestedType = "auto",
 ) {
   return selectApplication({ path: "app.ts", name }, type, exports);
 }
@@ -81,7 +82,65 @@ test("the default export needs --type wsgi", () => {
   assertEquals(error.exitCode, 1);
   assertStringIncludes(error.remedy, "--type wsgi");
   assertStringIncludes(error.remedy, "app.ts:other");
-  assertStringIncludes(error.remedy, "Fetch handlers are not served yet");
+  assertStringIncludes(error.remedy, "--type fetch");
+});
+
+/** Answers with the name of what it was taken from, as a method would know. */
+function fetcher(name: string): { name: string; fetch: () => Response } {
+  return {
+    name,
+    fetch() {
+      return new Response(this.name);
+    },
+  };
+}
+
+/** What a loaded fetch handler answers. */
+async function answerOf(
+  name: string | undefined,
+  exports: Record<string, unknown>,
+  type: "auto" | "fetch" = "auto",
+): Promise<string> {
+  const loaded = select(name, exports, type);
+  if (loaded.kind !== "fetch") throw new Error(`It is ${loaded.kind}`);
+  const info = undefined as never;
+  const request = new Request("http://localhost/");
+  return await (await loaded.application(request, info, info)).text();
+}
+
+test("what has a fetch is served by it, called as a method", async () => {
+  const given = fetcher("default");
+  assertEquals(await answerOf(undefined, { default: given }), "default");
+  assertEquals(await answerOf("app", { app: fetcher("app") }), "app");
+  const within = { default: { default: fetcher("CommonJS") } };
+  assertEquals(await answerOf(undefined, within), "CommonJS");
+  const both = { fetch: () => new Response("module"), default: given };
+  assertEquals(await answerOf(undefined, both), "module");
+  assertEquals(
+    await answerOf(undefined, { default: given }, "fetch"),
+    "default",
+  );
+});
+
+test("--type fetch takes a function", async () => {
+  const handler = () => new Response("function");
+  assertEquals(
+    await answerOf(undefined, { default: handler }, "fetch"),
+    "function",
+  );
+  assertEquals(await answerOf("h", { h: handler }, "fetch"), "function");
+  const error = assertThrows(() => select("h", { h: handler }), CommandError);
+  assertStringIncludes(error.remedy, "--type fetch");
+});
+
+test("--type wsgi overlooks a fetch", () => {
+  const callable = Object.assign(app, { fetch: () => new Response() });
+  assertStrictEquals(select("app", { app: callable }, "wsgi").kind, "wsgi");
+  assertThrows(
+    () => select("app", { app: fetcher("app") }, "wsgi"),
+    CommandError,
+    "app.ts:app is an object",
+  );
 });
 
 test("--type wsgi takes a function of any number of parameters", () => {
@@ -122,7 +181,7 @@ test("what is not a function is refused by its kind", () => {
     assertThrows(
       () => select("app", { app: value }),
       CommandError,
-      `app.ts:app is ${kind}, not a WSGI application`,
+      `app.ts:app is ${kind}, not an application`,
     );
   }
 });
@@ -144,9 +203,10 @@ test("a class is refused: nobody will call it with new", () => {
   }
 });
 
-test("no property of an application is read to guess its kind", () => {
+test("no property of an application but fetch is read to guess its kind", () => {
   const trap = new Proxy({}, {
     get(_target, key) {
+      if (key === "fetch") return undefined;
       throw new Error(`read ${String(key)}`);
     },
     has(_target, key) {

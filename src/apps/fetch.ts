@@ -1,0 +1,182 @@
+/**
+ * Fetch handlers over an exchange: `(request, info) => Response`, as Deno, Bun
+ * and worker platforms call them, and as Hono, H3 and others offer them.
+ *
+ * @module
+ */
+import { createEnviron, mountPoint } from "../environ.ts";
+import { StreamError } from "../errors.ts";
+import { LogErrorStream } from "../error_stream.ts";
+import type { Exchange, Handler } from "../exchange.ts";
+import { type Logger, traceOf } from "../logger.ts";
+import type { Address } from "../stream.ts";
+import { version } from "../version.ts";
+import type { Environ } from "../wsgi.ts";
+import { describe } from "./contract.ts";
+import { openRequest } from "./fetch_request.ts";
+import { sendResponse } from "./fetch_response.ts";
+import { FileWrapper } from "./file_wrapper.ts";
+
+/** One end of a connection, as Deno tells it. */
+export interface NetAddress {
+  /** "unix" for a Unix-domain socket. */
+  readonly transport: "tcp" | "unix";
+  /** IP address, or the path of the socket. */
+  readonly hostname: string;
+  /** TCP port; 0 for a Unix-domain socket. */
+  readonly port: number;
+}
+
+/** What a handler is told beside the request: its second argument, and its
+ * third, so that handlers written for Deno, Bun and worker platforms find what
+ * they expect. */
+export interface FetchInfo {
+  /** The peer. */
+  readonly remoteAddr: NetAddress;
+  /** The address that the peer connected to. */
+  readonly localAddr: NetAddress;
+  /** The request as WSGI sees it, without its content; made when it is asked
+   * for. */
+  readonly environ: Environ;
+  /** What `FetchOptions.env` says. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Resolves when the response is whole; rejects when it was not. */
+  readonly completed: Promise<void>;
+  /** Work that goes on beside the response. What it throws is logged. */
+  waitUntil(work: PromiseLike<unknown>): void;
+  /** For worker platforms; here nothing else could answer. */
+  passThroughOnException(): void;
+  /** The peer, as Bun tells it; null for a Unix-domain socket. */
+  requestIP(
+    request?: Request,
+  ): { address: string; family: "IPv4" | "IPv6"; port: number } | null;
+}
+
+/** A fetch handler. */
+export type FetchHandler = (
+  request: Request,
+  info: FetchInfo,
+  context: FetchInfo,
+) => Response | PromiseLike<Response>;
+
+/** How a handler is served. */
+export interface FetchOptions {
+  /** Where failures of `waitUntil` are told; default `console`. */
+  readonly log?: Logger;
+  /** What `info.env` gives; default nothing. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/** Makes a handler of a fetch handler. What that throws comes out of the
+ * handler; so does `ApplicationError` where it returns no response. */
+export function fetchHandler(
+  handle: FetchHandler,
+  options: FetchOptions = {},
+): Handler {
+  if (typeof handle !== "function") {
+    throw new TypeError(
+      `A fetch handler is a function of a Request, not ${describe(handle)}`,
+    );
+  }
+  const { log = console, env = {} } = options;
+  return (exchange) => serve(handle, exchange, new Info(exchange, log, env));
+}
+
+async function serve(
+  handle: FetchHandler,
+  exchange: Exchange,
+  info: Info,
+): Promise<void> {
+  const open = openRequest(exchange);
+  let failure: unknown;
+  try {
+    await sendResponse(exchange, await handle(open.request, info, info));
+  } catch (error) {
+    failure = withoutPeer(error, exchange);
+  }
+  await open.close();
+  info.settle(failure);
+  if (failure !== undefined) throw failure;
+}
+
+/** Whatever an application throws once its peer has left comes of that. */
+function withoutPeer(error: unknown, exchange: Exchange): unknown {
+  const failure = error ?? new Error(`Thrown: ${String(error)}`);
+  if (failure instanceof StreamError || !exchange.signal.aborted) {
+    return failure;
+  }
+  return new StreamError("The peer has left", { cause: failure });
+}
+
+class Info implements FetchInfo {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly #exchange: Exchange;
+  readonly #log: Logger;
+  #environ: Environ | undefined;
+  #completed: Promise<void> | undefined;
+  #settle: ((failure: unknown) => void) | undefined;
+
+  constructor(
+    exchange: Exchange,
+    log: Logger,
+    env: Readonly<Record<string, string | undefined>>,
+  ) {
+    this.#exchange = exchange;
+    this.#log = log;
+    this.env = env;
+  }
+
+  get remoteAddr(): NetAddress {
+    return netAddress(this.#exchange.remote);
+  }
+
+  get localAddr(): NetAddress {
+    return netAddress(this.#exchange.local);
+  }
+
+  get environ(): Environ {
+    return this.#environ ??= createEnviron(this.#exchange, {
+      errors: new LogErrorStream(this.#log),
+      scriptName: mountPoint(""),
+      multithread: false,
+      multiprocess: false,
+      software: `headgate/${version}`,
+      fileWrapper: FileWrapper,
+    });
+  }
+
+  get completed(): Promise<void> {
+    this.#completed ??= new Promise((resolve, reject) => {
+      this.#settle = (failure) =>
+        failure === undefined ? resolve() : reject(failure);
+    });
+    // Nobody has to wait for it.
+    this.#completed.catch(() => {});
+    return this.#completed;
+  }
+
+  /** The exchange is over. */
+  settle(failure: unknown): void {
+    this.#settle?.(failure);
+  }
+
+  waitUntil(work: PromiseLike<unknown>): void {
+    Promise.resolve(work).catch((error: unknown) => {
+      this.#log.error(`waitUntil: ${traceOf(error)}`);
+    });
+  }
+
+  passThroughOnException(): void {}
+
+  requestIP():
+    | { address: string; family: "IPv4" | "IPv6"; port: number }
+    | null {
+    const { host: address, port } = this.#exchange.remote;
+    if (port === 0) return null;
+    return { address, family: address.includes(":") ? "IPv6" : "IPv4", port };
+  }
+}
+
+function netAddress({ host, port }: Address): NetAddress {
+  return { transport: port === 0 ? "unix" : "tcp", hostname: host, port };
+}
