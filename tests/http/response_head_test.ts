@@ -226,7 +226,7 @@ test("composeHead() does not confuse heads that look alike", () => {
     [200, "OK", [["A", "cb"], ["D", "e"]]],
     [200, "OK", [["A", "bc"], ["D", "f"]]],
     [200, "OK", [["D", "bc"], ["A", "e"]]],
-    [199 + 1, "", [["A", "bc"], ["D", "e"]]],
+    [299, "", [["A", "bc"], ["D", "e"]]],
     [264, "OK", [["A", "bc"], ["D", "e"]]], // the same slot
   ];
   for (
@@ -238,6 +238,13 @@ test("composeHead() does not confuse heads that look alike", () => {
     assertEquals(latin1(head.octets), `${expected}Server: headgate\r\n`);
     assertEquals([head.status, head.reason], [status, reason]);
   }
+});
+
+test("composeHead() knows the reason where none is given", () => {
+  const line = (status: number) =>
+    latin1(composeHead(status, "", []).octets).split("\r\n")[0];
+  assertEquals(line(404), "HTTP/1.1 404 Not Found");
+  assertEquals(line(299), "HTTP/1.1 299 ");
 });
 
 test("composeHead() does not take names and values for one another", () => {
