@@ -21,6 +21,7 @@ import {
   loadConfig,
   type LoadedConfig,
 } from "./config.ts";
+import type { DaemonCommand } from "./daemon/errand.ts";
 import type { DaemonHost } from "./daemon/host.ts";
 import type { ArbiterRole, Role, WorkerRole } from "./daemon/protocol.ts";
 import { roleVariable } from "./daemon/role.ts";
@@ -160,8 +161,12 @@ async function runCommand(
     const { name, version: runtimeVersion } = host.runtime;
     return print(host, `headgate ${version} (${name} ${runtimeVersion})\n`);
   }
-  const role = await takeRole(host);
   const { app, flags, task } = command;
+  if (task === "completions") {
+    const { completionScript } = await import("./completions.ts");
+    return print(host, completionScript(command.shell));
+  }
+  const role = await takeRole(host);
   const sources: ConfigSources = {
     app,
     flags,
@@ -238,7 +243,7 @@ function print(host: Host, text: string): number {
 
 /** Has a server that runs do something, by way of its pidfile. */
 async function ask(
-  task: Exclude<Task, "serve" | "start">,
+  task: DaemonCommand,
   { count, more, switches }: Command,
   { pidfile, graceSeconds, bootSeconds }: Config,
   { host, daemonHost }: Runtime,

@@ -30,6 +30,7 @@ export const commandNames = [
   "status",
   "scale",
   "reopen",
+  "completions",
 ] as const;
 
 /** One of `commandNames`. */
@@ -74,6 +75,11 @@ export const commandTable: readonly CommandEntry[] = [
     summary: "Have N workers from now on; +N: so many more",
   },
   { name: "reopen", summary: "Open the log files again, after rotation" },
+  {
+    name: "completions",
+    value: "SHELL",
+    summary: "Print a completion script for bash, zsh or fish",
+  },
 ];
 
 /** One option. */
@@ -431,6 +437,8 @@ export interface CommandLine {
   readonly count: number | undefined;
   /** Instead of that, how many more or, negative, fewer. */
   readonly more?: number;
+  /** For which shell, for "completions". */
+  readonly shell?: string | undefined;
 }
 
 /** Reads the words that are no options; `given` names the options that were
@@ -445,6 +453,9 @@ export function readCommandLine(
   for (const name of given) checkBelongs(name, task);
   if (command === "scale") {
     return { task, app: undefined, ...readScale(rest) };
+  }
+  if (command === "completions") {
+    return { task, app: undefined, count: undefined, shell: rest[0] };
   }
   if (command !== undefined && command !== "start") {
     if (rest[0] === undefined) {
