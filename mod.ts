@@ -41,6 +41,13 @@ export type { RequestWatch } from "./src/gate.ts";
 export { type AccessFormatter, compileAccessFormat } from "./src/access_log.ts";
 export { createEnviron, type EnvironOptions } from "./src/environ.ts";
 export { wsgi, type WsgiOptions } from "./src/apps/wsgi.ts";
+export {
+  type FetchHandler,
+  fetchHandler,
+  type FetchInfo,
+  type FetchOptions,
+  type NetAddress,
+} from "./src/apps/fetch.ts";
 export { lint } from "./src/apps/lint.ts";
 export { detectTransport } from "./adapters/detect.ts";
 export { version } from "./src/version.ts";
