@@ -145,7 +145,11 @@ class ArbiterProcess {
       this.#listenToSignals();
       this.#listenToStarter();
       this.#hooks = await hooksOf(this.#loaded);
-      await this.#hooks?.server("onStarting", this.#info());
+      // Who waits for a hook can be stopped all the same.
+      await Promise.race([
+        this.#hooks?.server("onStarting", this.#info()),
+        this.#arbiter.finished,
+      ]);
       this.#arbiter.start();
       const ticks = setInterval(() => this.#tick(), tickSeconds * 1000);
       const code = await this.#arbiter.finished;

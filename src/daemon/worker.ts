@@ -67,7 +67,18 @@ export async function runWorker(
   );
   try {
     logs = openLogs(config, host);
-    const makings = { role, loaded, host, daemonHost, transport, logs };
+    const makings = {
+      role,
+      loaded,
+      host,
+      daemonHost,
+      transport,
+      logs,
+      // The application may go to another directory.
+      logPath: config.logFile === "-"
+        ? null
+        : daemonHost.absolute(config.logFile),
+    };
     const worker = new Worker({ ...makings, arbiter }, await make(makings));
     return await worker.serve(ear);
   } catch (error) {
@@ -105,6 +116,8 @@ interface Makings {
   readonly daemonHost: DaemonHost;
   readonly transport: Transport;
   readonly logs: Logs;
+  /** Absolute path of the log file; null for standard output. */
+  readonly logPath: string | null;
 }
 
 /** What it serves with, once the application is loaded. */
@@ -247,13 +260,13 @@ class Worker {
 
   /** From now on another thread looks whether this one still turns. */
   #keepWatch(): void {
-    const { timeoutSeconds, logFile } = this.#config;
+    const { timeoutSeconds } = this.#config;
     if (timeoutSeconds === Infinity) return;
-    const { daemonHost, logs } = this.#makings;
+    const { daemonHost, logs, logPath } = this.#makings;
     const { info, table } = this.#made;
     const label = `Worker ${info.seat} (pid ${info.pid})`;
     daemonHost.startWatchdog(table.watch({ timeoutSeconds, label }), {
-      logPath: logFile === "-" ? null : daemonHost.absolute(logFile),
+      logPath,
       onFailure: (error) => logs.log.warn(`No watchdog: ${traceOf(error)}`),
     });
   }

@@ -1,8 +1,14 @@
 /** Servers whose application, neighbours or file system mean them no good. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import process from "node:process";
-import { accepts, request, served, testDaemon } from "../support/daemon.ts";
+import {
+  accepts,
+  request,
+  served,
+  testDaemon,
+  until,
+} from "../support/daemon.ts";
 
 testDaemon(
   "a child of the application's that outlives it does not keep the port",
@@ -74,3 +80,40 @@ testDaemon(
     );
   },
 );
+
+testDaemon(
+  "an application that goes elsewhere: the log stays where it was",
+  async (daemon) => {
+    mkdirSync(daemon.path("elsewhere"));
+    daemon.write(
+      "greeting.mjs",
+      `process.chdir("elsewhere");
+       export const greeting = "hello";`,
+    );
+    await daemon.start("--timeout=1", "--access-log=access.log");
+    await daemon.get();
+    assertEquals((await daemon.run("reopen")).outcome, 0);
+    const hung = await request(daemon.address, "/block");
+    await daemon.untilLogged(/was serving "GET \/block HTTP\/1\.1"/);
+    await hung.untilEnded();
+    await hung.close();
+    assertEquals(readdirSync(daemon.path("elsewhere")), ["blocked"]);
+  },
+);
+
+testDaemon("an onStarting that never ends can be stopped", async (daemon) => {
+  daemon.write(
+    "headgate.config.mjs",
+    `export default {
+       onStarting({ log }) {
+         log.info("it waits");
+         return new Promise(() => {});
+       },
+     };`,
+  );
+  const server = daemon.launch(served);
+  await until(() => server.stdout.includes("it waits"), "the hook");
+  process.kill(server.pid, "SIGTERM");
+  assertEquals(await server.ended(), 0);
+  assertEquals(daemon.processes(), []);
+});
