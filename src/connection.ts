@@ -34,7 +34,7 @@ const LINGER = 4;
 
 /** Whoever has just connected is about to ask, more likely than one who has
  * been answered. */
-const FRESH_PATIENCE = 3;
+const FRESH_SECONDS = 1;
 
 /** Pipelined answers are sent and others are let in after so much output. */
 const FAIR_OUTPUT = 49_152;
@@ -447,7 +447,7 @@ export class Connection {
     if (
       this.#phase === IDLE && !this.#wire.stalled &&
       this.#gate.now - this.#idleSince >=
-        (this.#requests === 0 ? FRESH_PATIENCE * seconds : seconds)
+        (this.#requests === 0 ? Math.max(seconds, FRESH_SECONDS) : seconds)
     ) {
       this.#stream.closeWrite();
       this.#stream.close();

@@ -35,10 +35,12 @@ export interface Gateway {
   /** How many of them it is at work on. */
   readonly busy: number;
   /** Lets running requests end, closes connections as they become idle, cuts
-   * what is left after `graceSeconds`, and resolves when none is open. A
+   * what is left after `graceSeconds`, and resolves when none is open. Idle is
+   * a connection on which no request has begun for `idleSeconds` (default 0.3):
+   * the longer, the less likely is it that one was on its way. A
    * connection that is accepted meanwhile gets one answer. May be called
    * again, to hurry. */
-  shutdown(graceSeconds: number): Promise<void>;
+  shutdown(graceSeconds: number, idleSeconds?: number): Promise<void>;
 }
 
 /** How often deadlines are looked at, unless one is shorter. */
@@ -71,6 +73,7 @@ class LiveGateway implements Gateway, Gate {
   draining = false;
   readonly #connections = new Set<Connection>();
   #formerRequests = 0;
+  #quietSeconds = Infinity;
   #tickSeconds = 0;
   #paused = false;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -134,8 +137,9 @@ class LiveGateway implements Gateway, Gate {
     if (this.#connections.size === 0) this.#rest();
   }
 
-  shutdown(graceSeconds: number): Promise<void> {
+  shutdown(graceSeconds: number, idleSeconds = QUIET_SECONDS): Promise<void> {
     this.draining = true;
+    this.#quietSeconds = Math.min(this.#quietSeconds, idleSeconds);
     this.now = performance.now() / 1000;
     this.#cutAt = Math.min(this.#cutAt, this.now + graceSeconds);
     const drained = this.#drained ??= new Promise<void>((resolve) =>
@@ -180,7 +184,7 @@ class LiveGateway implements Gateway, Gate {
         connection.abort();
         this.#leave(connection);
       } else {
-        if (this.draining) connection.closeIfIdleFor(QUIET_SECONDS);
+        if (this.draining) connection.closeIfIdleFor(this.#quietSeconds);
         connection.tick();
       }
     }

@@ -66,6 +66,11 @@ export interface ArbiterPorts {
   onReady(pids: readonly number[]): void;
 }
 
+/** How long connections may be idle before they are closed: where others go on
+ * with the service, and where nobody does. */
+const patientSeconds = 5;
+const hastySeconds = 0.3;
+
 /** How often `tick()` is to be called. */
 export const tickSeconds = 0.25;
 
@@ -196,9 +201,9 @@ export class Arbiter {
   }
 
   /** Lets the workers end what they serve, at most for the grace time, or cuts
-   * it; then `finished` resolves with `exitCode`. May be called again, to
-   * hurry. */
-  stop(quick: boolean, exitCode = 0): void {
+   * it; then `finished` resolves with `exitCode`. `others` tells that the
+   * service goes on elsewhere. May be called again, to hurry. */
+  stop(quick: boolean, exitCode = 0, others = false): void {
     if (!this.#stopping) this.#exitCode = exitCode;
     this.#stopping = true;
     this.#reload?.resolve(refused("stopping"));
@@ -206,7 +211,11 @@ export class Arbiter {
     const grace = quick ? 0 : this.#settings.graceSeconds;
     for (const worker of this.#workers) {
       // What does not serve yet has nothing to end.
-      this.#dismiss(worker, worker.isBooting ? 0 : grace);
+      this.#dismiss(
+        worker,
+        worker.isBooting ? 0 : grace,
+        others && !quick ? patientSeconds : hastySeconds,
+      );
     }
     this.#reconcile();
   }
@@ -320,8 +329,15 @@ export class Arbiter {
     }
   }
 
-  #dismiss(worker: WorkerRecord, graceSeconds: number): void {
-    if (!worker.dismiss(graceSeconds, this.#ports.now())) return;
+  /** Where others go on, nobody waits for its end, and connections may be idle
+   * for longer: a request that crosses their end would be lost. */
+  #dismiss(
+    worker: WorkerRecord,
+    graceSeconds: number,
+    idleSeconds = patientSeconds,
+  ): void {
+    const farewell = { graceSeconds, idleSeconds };
+    if (!worker.dismiss(farewell, this.#ports.now())) return;
     this.#ports.log.info(`${worker.name}: leaving`);
   }
 

@@ -378,7 +378,7 @@ class ArbiterProcess {
       this.#daemonHost.notify("STOPPING=1");
       this.#socketsToRemove();
     }
-    this.#arbiter.stop(quick);
+    this.#arbiter.stop(quick, 0, this.#shared());
   }
 
   /** Whether another arbiter's workers accept on our sockets. */

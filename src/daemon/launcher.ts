@@ -15,6 +15,7 @@ import type { Host } from "../host.ts";
 import { explainListen } from "../listen_errors.ts";
 import { openLogs } from "../log_files.ts";
 import { clearStaleSockets } from "../socket_files.ts";
+import type { Address } from "../stream.ts";
 import type {
   BoundSockets,
   ChildProcess,
@@ -38,6 +39,18 @@ export interface Launch {
   readonly configFile: string | null;
   /** Whether to leave once the workers serve. */
   readonly daemon: boolean;
+  /** In the foreground, called once the arbiter is started. */
+  readonly attend?: ((server: RunningServer) => void) | undefined;
+}
+
+/** An arbiter that was started in the foreground. */
+export interface RunningServer {
+  /** Where it listens. */
+  readonly addresses: readonly Address[];
+  /** Resolves when its workers serve; before that it may know no signals. */
+  readonly ready: Promise<void>;
+  /** Sends it a signal. */
+  signal(signal: DaemonSignal): void;
 }
 
 /** Starts an arbiter with its workers. In the foreground it resolves with the
@@ -45,7 +58,7 @@ export interface Launch {
  * serve, or with the arbiter's exit code when it has ended instead. Throws
  * `CommandError`. */
 export async function launch(
-  { config, args, configFile, daemon }: Launch,
+  { config, args, configFile, daemon, attend }: Launch,
   host: Host,
   daemonHost: DaemonHost,
 ): Promise<number> {
@@ -81,7 +94,12 @@ export async function launch(
   close();
   return daemon
     ? await waitUntilReady(arbiter, config, host, daemonHost)
-    : await accompany(arbiter, host, daemonHost);
+    : await accompany(arbiter, host, daemonHost, (signal, ready) =>
+      attend?.({
+        addresses: held.map(({ address }) => address),
+        ready,
+        signal,
+      }));
 }
 
 // ---- Sockets ----
@@ -191,9 +209,18 @@ async function accompany(
   arbiter: ChildProcess,
   host: Host,
   daemonHost: DaemonHost,
+  attend: (
+    signal: RunningServer["signal"],
+    ready: RunningServer["ready"],
+  ) => void,
 ): Promise<number> {
   let pid = arbiter.pid;
   let ended = false;
+  let tellReady: () => void = () => {};
+  attend(
+    (signal) => void daemonHost.kill(pid, signal),
+    new Promise((resolve) => tellReady = resolve),
+  );
   const forget = forwarded.map((signal) =>
     daemonHost.onSignal(signal, () => {
       daemonHost.kill(pid, signal);
@@ -206,6 +233,7 @@ async function accompany(
   arbiter.channel.receive((message) => {
     const notice = readNotice(message);
     if (notice?.type === "successor") pid = notice.pid;
+    if (notice?.type === "ready") tellReady();
   }, () => {});
   const code = exitCodeOf(await arbiter.ended);
   ended = true;

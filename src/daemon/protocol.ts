@@ -48,8 +48,13 @@ export interface WorkerRole {
 export type Order =
   /** Accept on these descriptors too. */
   | { readonly type: "listen"; readonly fds: readonly number[] }
-  /** Accept no more, end what runs, leave. */
-  | { readonly type: "drain"; readonly graceSeconds: number }
+  /** Accept no more, end what runs, leave. Connections are closed once they
+   * have been idle for `idleSeconds`. */
+  | {
+    readonly type: "drain";
+    readonly graceSeconds: number;
+    readonly idleSeconds: number;
+  }
   /** Close and open the log files. */
   | { readonly type: "reopen" };
 
@@ -291,7 +296,11 @@ const isOrder: Guard<Order> = anyOf(
     type: only("listen"),
     fds: listOf(isDescriptor),
   }),
-  shape<Typed<Order, "drain">>({ type: only("drain"), graceSeconds: isAmount }),
+  shape<Typed<Order, "drain">>({
+    type: only("drain"),
+    graceSeconds: isAmount,
+    idleSeconds: isAmount,
+  }),
   shape<Typed<Order, "reopen">>({ type: only("reopen") }),
 );
 

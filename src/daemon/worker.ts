@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { hooksOf, loadFor, toHandler } from "../application.ts";
+import { hooksOf, loadFor, toHandler, withStatics } from "../application.ts";
 import { CommandError, formatCommandError } from "../command_error.ts";
 import type { Config, LoadedConfig } from "../config.ts";
 import { createGateway, type Gateway } from "../gateway.ts";
@@ -28,6 +28,9 @@ import {
 /** How often it gives a sign of life, and oftener where the timeout is short. */
 const beatSeconds = 1;
 const beatsWithinTimeout = 4;
+
+/** How long a connection may be idle while it leaves and others stay. */
+const patientSeconds = 5;
 
 /** How long all workers have to let go of each other's sockets. */
 const letGoSeconds = 0.1;
@@ -138,7 +141,8 @@ async function make({ role, loaded, host, logs }: Makings): Promise<Made> {
   const application = await loadFor(loaded.config, host);
   const hooks = await hooksOf(loaded, application);
   for (const warning of hooks?.warnings ?? []) log.warn(warning);
-  const handler = await toHandler(application, host, log, true);
+  const served = await toHandler(application, host, log, true);
+  const handler = await withStatics(served, loaded.config, host, log);
   const table = new RequestTable();
   const gateway = createGateway(
     hooks?.beforeRequests(handler, info) ?? handler,
@@ -196,7 +200,10 @@ class Worker {
   #listenToSignals(): void {
     const { host, daemonHost, logs } = this.#makings;
     const { graceSeconds } = this.#config;
-    daemonHost.onSignal("SIGTERM", () => this.#leave("SIGTERM", graceSeconds));
+    daemonHost.onSignal(
+      "SIGTERM",
+      () => this.#leave("SIGTERM", graceSeconds, patientSeconds),
+    );
     daemonHost.onSignal("SIGINT", () => this.#leave("SIGINT", 0));
     daemonHost.onSignal("SIGQUIT", () => this.#leave("SIGQUIT", 0));
     daemonHost.onSignal("SIGHUP", () => {});
@@ -217,7 +224,7 @@ class Worker {
         this.#listening = this.#listening.then(() => this.#listen(order.fds));
         return;
       case "drain":
-        return this.#leave(undefined, order.graceSeconds);
+        return this.#leave(undefined, order.graceSeconds, order.idleSeconds);
       case "reopen":
         this.#makings.logs.reopen();
     }
@@ -286,7 +293,11 @@ class Worker {
 
   /** Accepts no more, lets what runs end, and leaves. Called again, it hurries.
    * `reason` is undefined when the arbiter asks. */
-  #leave(reason: string | undefined, graceSeconds: number): void {
+  #leave(
+    reason: string | undefined,
+    graceSeconds: number,
+    idleSeconds?: number,
+  ): void {
     if (reason !== undefined && this.#leaving === undefined) {
       this.#makings.logs.log.info(
         `Worker ${this.#made.info.seat} leaves: ${reason}; running requests ` +
@@ -294,11 +305,15 @@ class Worker {
       );
       send(this.#arbiter, { type: "leaving" });
     }
-    const drained = this.#made.gateway.shutdown(graceSeconds);
-    this.#leaving ??= this.#close(drained, graceSeconds);
+    const drained = this.#made.gateway.shutdown(graceSeconds, idleSeconds);
+    this.#leaving ??= this.#close(drained, graceSeconds, idleSeconds);
   }
 
-  async #close(drained: Promise<void>, graceSeconds: number): Promise<void> {
+  async #close(
+    drained: Promise<void>,
+    graceSeconds: number,
+    idleSeconds?: number,
+  ): Promise<void> {
     await this.#listening;
     // A socket that anybody holds open still takes connections. Each of us
     // lets go of those that are not its own, and has time to, before the last
@@ -311,7 +326,7 @@ class Worker {
     await this.#accepting.close();
     await drained;
     // Connections that were accepted while the listeners closed.
-    await this.#made.gateway.shutdown(graceSeconds);
+    await this.#made.gateway.shutdown(graceSeconds, idleSeconds);
     this.#left();
   }
 }

@@ -47,6 +47,14 @@ export interface WorkerTerms {
   readonly maxRequests: number;
 }
 
+/** How a worker is to leave. */
+export interface Farewell {
+  /** For what it serves. */
+  readonly graceSeconds: number;
+  /** For connections on which nothing happens. */
+  readonly idleSeconds: number;
+}
+
 /** One worker. Times are seconds on the arbiter's clock. */
 export class WorkerRecord {
   readonly child: ChildProcess;
@@ -68,6 +76,8 @@ export class WorkerRecord {
   #joinedAt = Infinity;
   #servingSince = Infinity;
   #wasToldToListen = false;
+  /** How long connections may be idle while it leaves. */
+  #idleSeconds = Infinity;
   #dismissed = false;
   #killed = false;
 
@@ -237,14 +247,16 @@ export class WorkerRecord {
   }
 
   /** Tells it to leave; false where it had no more time than that anyway. */
-  dismiss(graceSeconds: number, now: number): boolean {
+  dismiss({ graceSeconds, idleSeconds }: Farewell, now: number): boolean {
     const deadline = now + graceSeconds + marginSeconds;
     if (this.#killed) return false;
-    if (this.#state === DRAINING && this.#deadline <= deadline) return false;
+    const hurried = this.#state === DRAINING && this.#deadline <= deadline;
+    if (hurried && this.#idleSeconds <= idleSeconds) return false;
     this.#dismissed = true;
-    this.leave(graceSeconds, now);
-    this.#tell({ type: "drain", graceSeconds });
-    return true;
+    this.#idleSeconds = idleSeconds;
+    if (!hurried) this.leave(graceSeconds, now);
+    this.#tell({ type: "drain", graceSeconds, idleSeconds });
+    return !hurried;
   }
 
   /** Has it close and open its log files. */

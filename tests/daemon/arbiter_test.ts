@@ -1384,3 +1384,22 @@ test("what is no report is overlooked, and so is what comes out of turn", async 
   await settled();
   assertEquals(play.logged(/leaves by itself/), []);
 });
+
+test("a worker that leaves is patient where others go on, and hurries else", async () => {
+  const play = await Play.serving();
+  const [first, second] = play.stage.serving;
+  play.scale(1);
+  await settled();
+  assertEquals(second?.patience, [5]);
+  play.arbiter.stop(false);
+  await settled();
+  assertEquals(first?.patience, [0.3]);
+  assertEquals(second?.patience.at(-1), 0.3, "one that leaves already too");
+
+  const other = await Play.serving();
+  const [worker] = other.stage.serving;
+  other.arbiter.stop(false, 0, true);
+  assertEquals(worker?.patience, [5]);
+  other.arbiter.stop(true, 0, true);
+  assertEquals(worker?.patience, [5, 0.3]);
+});

@@ -68,7 +68,7 @@ const messages: readonly (readonly [string, Reader, readonly Members[]])[] = [
   ["readRole()", readRole, [arbiterRole, workerRole]],
   ["readOrder()", readOrder, [
     { type: "listen", fds: [3, 4] },
-    { type: "drain", graceSeconds: 0.5 },
+    { type: "drain", graceSeconds: 0.5, idleSeconds: 5 },
     { type: "reopen" },
   ]],
   ["readReport()", readReport, [
@@ -166,7 +166,7 @@ for (const [name, read, examples] of messages) {
 }
 
 function isAmount(member: string): boolean {
-  return ["graceSeconds", "uptime"].includes(member);
+  return ["graceSeconds", "idleSeconds", "uptime"].includes(member);
 }
 
 test("readRole() refuses sockets that could be none", () => {

@@ -224,7 +224,11 @@ class Ground {
 }
 
 const listen = (...fds: number[]): Order => ({ type: "listen", fds });
-const drain = (graceSeconds = 5): Order => ({ type: "drain", graceSeconds });
+const drain = (graceSeconds = 5, idleSeconds = 0.3): Order => ({
+  type: "drain",
+  graceSeconds,
+  idleSeconds,
+});
 
 const head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -155,6 +155,13 @@ export class FakeWorker implements ChildProcess {
     );
   }
 
+  /** How long it may let connections be idle, each time it is told to leave. */
+  get patience(): number[] {
+    return this.orders.flatMap((order) =>
+      order.type === "drain" ? [order.idleSeconds] : []
+    );
+  }
+
   #take(message: unknown): void {
     const order = readOrder(message);
     if (order === undefined) throw new Error(`No order: ${message}`);
