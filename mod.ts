@@ -48,6 +48,12 @@ export {
   type FetchOptions,
   type NetAddress,
 } from "./src/apps/fetch.ts";
+export {
+  type FetchFunction,
+  toFetch,
+  toFetchHandler,
+  type ToFetchOptions,
+} from "./src/apps/to_fetch.ts";
 export { lint } from "./src/apps/lint.ts";
 export { detectTransport } from "./adapters/detect.ts";
 export { version } from "./src/version.ts";
