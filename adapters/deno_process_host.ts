@@ -117,6 +117,7 @@ export const denoProcessHost: Host = {
   remove,
   readText: (path) => Deno.readTextFileSync(path),
   importModule,
+  files: async () => (await import("./file_source.ts")).fileSource,
   answers,
   portHolder: (port) =>
     findPortHolder(port, {

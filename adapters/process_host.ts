@@ -53,6 +53,7 @@ export const processHost: Host = {
   remove,
   readText: (path) => readFileSync(path, "utf8"),
   importModule,
+  files: async () => (await import("./file_source.ts")).fileSource,
   answers,
   portHolder: (port) =>
     findPortHolder(port, {

@@ -11,6 +11,7 @@ import {
 } from "./apps/load.ts";
 import { welcome } from "./apps/welcome.ts";
 import { wsgi } from "./apps/wsgi.ts";
+import { CommandError } from "./command_error.ts";
 import { type Config, type LoadedConfig, loadHooks } from "./config.ts";
 import type { Handler } from "./exchange.ts";
 import type { HookSet } from "./hooks.ts";
@@ -29,6 +30,7 @@ export async function loadFor(
   host: Host,
 ): Promise<LoadedApplication> {
   const { app } = config;
+  checkStatics(config, host);
   if (app === undefined) {
     return { kind: "wsgi", application: welcome, exports: {} };
   }
@@ -61,6 +63,38 @@ export async function toHandler(
       const { fetchHandler } = await import("./apps/fetch.ts");
       return fetchHandler(loaded.application, { log, env: host.env });
     }
+  }
+}
+
+/** Puts the directories whose files are served before the application. */
+export async function withStatics(
+  application: Handler,
+  { statics }: Config,
+  host: Host,
+  log: LeveledLogger,
+): Promise<Handler> {
+  if (statics.length === 0) return application;
+  const { filesBefore } = await import("./apps/files.ts");
+  return filesBefore(statics, application, { source: await host.files(), log });
+}
+
+/** A directory that is missing at the start is a mistake; what becomes of it
+ * later is answered by 404. Throws `CommandError`. */
+function checkStatics({ statics }: Config, host: Host): void {
+  for (const { prefix, directory } of statics) {
+    const kind = host.status(directory)?.kind;
+    if (kind === "directory") continue;
+    throw new CommandError(
+      2,
+      `static ${prefix}=${directory}: ${
+        kind === undefined
+          ? `no directory ${directory} in ${host.cwd()}`
+          : kind === "hidden"
+          ? `no permission to look at ${directory}`
+          : `${directory} is not a directory`
+      }`,
+      "Check the spelling of --static and what it names.",
+    );
   }
 }
 

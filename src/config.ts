@@ -32,6 +32,14 @@ export const applicationTypes = ["auto", "wsgi", "fetch"] as const;
 /** One of `applicationTypes`. */
 export type ApplicationType = typeof applicationTypes[number];
 
+/** A directory whose files are served. */
+export interface StaticDirectory {
+  /** What their paths begin with in a URL: "/assets", or "/". */
+  readonly prefix: string;
+  /** Its path. */
+  readonly directory: string;
+}
+
 /** What the program is to do, complete and checked: plain data. Where the
  * command line says 0 or "unlimited" for no bound at all, this has `Infinity`. */
 export interface Config {
@@ -43,6 +51,8 @@ export interface Config {
   readonly chdir: string | undefined;
   /** What the application's environment has besides ours. */
   readonly env: Readonly<Record<string, string>>;
+  /** Directories whose files are served before the application is asked. */
+  readonly statics: readonly StaticDirectory[];
   /** Where to listen, each readable by `parseBind()`. */
   readonly bind: readonly string[];
   /** Length of the kernel's accept queue. */
@@ -119,6 +129,8 @@ export interface ConfigSources {
   /** The configuration file, where it is known: null for none. Otherwise
    * `findConfigFile()` looks for it. */
   readonly file?: string | null | undefined;
+  /** What comes in place of defaults, by the options' names. */
+  readonly defaults?: Readonly<Record<string, string>> | undefined;
   /** How many times the file was read before by this process, so that it is
    * read again and not remembered; default 0. */
   readonly reading?: number | undefined;
@@ -138,7 +150,7 @@ export interface LoadedConfig {
 /** Finds and reads the configuration file, and makes the configuration. Rejects
  * with `CommandError`. */
 export async function loadConfig(
-  { app, flags, file: known, reading = 0 }: ConfigSources,
+  { app, flags, file: known, defaults, reading = 0 }: ConfigSources,
   host: Host,
 ): Promise<LoadedConfig> {
   const { env } = host;
@@ -147,7 +159,7 @@ export async function loadConfig(
     ? undefined
     : await (await import("./config_file.ts"))
       .readConfigFile(path, reading, host);
-  const config = readConfig(app, flags, env, file);
+  const config = readConfig(app, flags, env, file, defaults);
   return { config, file, warnings: warningsFor(env) };
 }
 
@@ -210,13 +222,15 @@ export function readConfig(
   flags: Flags,
   env: Environment,
   file?: FileSettings,
+  defaults?: Readonly<Record<string, string>>,
 ): Config {
-  const settings = new Settings(flags, env, file);
+  const settings = new Settings(flags, env, file, defaults);
   return {
     app: app ?? file?.app,
     type: readChoice(settings.one("type"), applicationTypes),
     chdir: readOptional(settings.one("chdir")),
     env: readVariables(settings.all("env")),
+    statics: readStatics(settings.all("static")),
     bind: settings.all("bind").map(readBind),
     backlog: readCount(settings.one("backlog")),
     workers: readWorkers(settings.one("workers")),
@@ -352,7 +366,7 @@ export class Settings {
   }
 
   #fromDefault(name: string): Setting[] {
-    const text = findOption(name)?.fallback;
+    const text = this.#defaults[name] ?? findOption(name)?.fallback;
     return text === undefined ? [] : [flagSetting(name, text, "default")];
   }
 }
@@ -444,6 +458,41 @@ function readVariables(settings: readonly Setting[]): Record<string, string> {
       `Write ${example}, with a name before the = sign.`,
     );
   }));
+}
+
+function readStatics(settings: readonly Setting[]): StaticDirectory[] {
+  const statics = settings.map(readStatic);
+  for (const [index, { prefix }] of statics.entries()) {
+    if (statics.findIndex((other) => other.prefix === prefix) === index) {
+      continue;
+    }
+    throw new CommandError(
+      2,
+      `${settings[index]?.source}: ${prefix} is served from two directories`,
+      "Give each a prefix of its own.",
+    );
+  }
+  return statics;
+}
+
+/** A prefix as it stands in a URL: RFC 3986 §3.3, without empty steps. */
+const prefixPattern =
+  /^(?:\/|(?:\/(?:[\w.~!$&'()*+,;:@-]|%[0-9A-Fa-f]{2})+)+\/?)$/;
+
+function readStatic({ text, source, example }: Setting): StaticDirectory {
+  const [, prefix = "", directory = ""] = /^([^=]*)=([^\0]+)$/.exec(text) ?? [];
+  if (prefixPattern.test(prefix)) {
+    return { prefix: prefix.replace(/(.)\/$/, "$1"), directory };
+  }
+  throw new CommandError(
+    2,
+    directory === ""
+      ? `${source}: "${text}" is not a prefix with its directory`
+      : prefix.startsWith("/")
+      ? `${source}: ${prefix} cannot begin the path of a URL`
+      : `${source}: the prefix "${prefix}" does not start with /`,
+    `Write ${example}, for example.`,
+  );
 }
 
 function readWorkers(setting: Setting): number | "auto" {

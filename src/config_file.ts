@@ -30,6 +30,8 @@ export interface HeadgateConfig extends Hooks {
   readonly env?:
     | Readonly<Record<string, string | number | boolean>>
     | readonly string[];
+  /** Directories whose files are served, PREFIX=DIR: one or several. */
+  readonly static?: string | readonly string[];
   /** Where to listen: one address or several; a number is a port. */
   readonly bind?: string | number | readonly (string | number)[];
   /** Length of the kernel's accept queue. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { FileSource } from "./file_source.ts";
 
 /** A standard stream that is written to. */
 export type Output = "stdout" | "stderr";
@@ -90,6 +91,8 @@ export interface Host {
    * runtimes do; where `reading` is given and not 0, it is read anew, once for
    * each number. */
   importModule(path: string, reading?: number): Promise<ImportOutcome>;
+  /** The files of this machine, to be served. */
+  files(): Promise<FileSource>;
   /** Whether somebody listens on the Unix-domain socket at a path. */
   answers(path: string): Promise<boolean>;
   /** Who listens on a TCP port; undefined when nobody does, or when the system

@@ -24,6 +24,7 @@ export const optionGroups = [
  * server that a pidfile names. */
 export const commandNames = [
   "start",
+  "dev",
   "stop",
   "restart",
   "reload",
@@ -55,6 +56,11 @@ export const commandTable: readonly CommandEntry[] = [
     name: "start",
     value: "[APP]",
     summary: "Serve in the background; ends when the workers are ready",
+  },
+  {
+    name: "dev",
+    value: "[APP]",
+    summary: "Serve, and anew when a file changes; errors are shown as pages",
   },
   {
     name: "stop",
@@ -110,7 +116,8 @@ export interface OptionEntry {
   readonly tasks?: readonly Task[];
 }
 
-const servers: readonly Task[] = ["serve", "start"];
+/** The tasks that serve an application. */
+export const servers: readonly Task[] = ["serve", "start", "dev"];
 const everybody: readonly Task[] = ["serve", ...commandNames];
 
 /** Every option, in the order of the help page. */
@@ -136,6 +143,15 @@ export const optionTable: readonly OptionEntry[] = [
     summary: "Set a variable of the application's environment; may be repeated",
     repeatable: true,
     variable: false,
+  },
+  {
+    name: "static",
+    value: "PREFIX=DIR",
+    group: "Application",
+    summary: "Serve the files of a directory, before the application; may be " +
+      "repeated",
+    example: "/assets=public",
+    repeatable: true,
   },
   {
     name: "config",
@@ -276,7 +292,7 @@ export const optionTable: readonly OptionEntry[] = [
     name: "access-log-format",
     value: "FORMAT",
     group: "Logging",
-    summary: "common, combined, json, or gunicorn's atoms, as in " +
+    summary: "common, combined, json, dev, or gunicorn's atoms, as in " +
       "'%(h)s \"%(r)s\" %(s)s %({referer}i)s'",
     fallback: "combined",
   },
@@ -457,7 +473,7 @@ export function readCommandLine(
   if (command === "completions") {
     return { task, app: undefined, count: undefined, shell: rest[0] };
   }
-  if (command !== undefined && command !== "start") {
+  if (command !== undefined && !servers.includes(command)) {
     if (rest[0] === undefined) {
       return { task, app: undefined, count: undefined };
     }
@@ -554,6 +570,7 @@ Examples:
   headgate app.ts:app -b :8080          every interface, port 8080
   headgate app.ts:app -b unix:app.sock  behind a proxy on this machine
   headgate app.ts:app --access-log access.log --log-level debug
+  headgate dev server.ts                reloads on change, shows errors
   headgate start app.ts:app -w auto     a worker per core, in the background
   headgate status; headgate stop        the same server, by its pidfile
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { hooksOf, loadFor, toHandler } from "./application.ts";
+import { hooksOf, loadFor, toHandler, withStatics } from "./application.ts";
 import { formatAddress } from "./bind.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import type { Handler } from "./exchange.ts";
@@ -52,7 +52,8 @@ async function serve(
   try {
     for (const warning of hooks?.warnings ?? []) log.warn(warning);
     await clearStaleSockets(config, host);
-    const bare = await toHandler(application, host, log, false);
+    const served = await toHandler(application, host, log, false);
+    const bare = await withStatics(served, config, host, log);
     const handler = hooks?.beforeRequests(bare, info) ?? bare;
     const access = hooks?.afterRequests(logs.access, info) ?? logs.access;
     const server = await listen(config, handler, host, transport, {

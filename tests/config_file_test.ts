@@ -44,6 +44,7 @@ const everything: Required<HeadgateConfig> = {
   type: "wsgi",
   chdir: "site",
   env: { MODE: "production", DEBUG: false, DEPTH: 3 },
+  static: ["/assets=public", "/=site"],
   bind: [8000, "unix:a.sock"],
   backlog: 10,
   workers: "auto",
@@ -91,6 +92,10 @@ test("every key reaches the configuration", () => {
     type: "wsgi",
     chdir: "site",
     env: { MODE: "production", DEBUG: "false", DEPTH: "3" },
+    statics: [
+      { prefix: "/assets", directory: "public" },
+      { prefix: "/", directory: "site" },
+    ],
     bind: ["8000", "unix:a.sock"],
     backlog: 10,
     workers: "auto",
