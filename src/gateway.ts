@@ -74,6 +74,7 @@ class LiveGateway implements Gateway, Gate {
   readonly #connections = new Set<Connection>();
   #formerRequests = 0;
   #quietSeconds = Infinity;
+  #drainingSince = Infinity;
   #tickSeconds = 0;
   #paused = false;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -141,6 +142,7 @@ class LiveGateway implements Gateway, Gate {
     this.draining = true;
     this.#quietSeconds = Math.min(this.#quietSeconds, idleSeconds);
     this.now = performance.now() / 1000;
+    this.#drainingSince = Math.min(this.#drainingSince, this.now);
     this.#cutAt = Math.min(this.#cutAt, this.now + graceSeconds);
     const drained = this.#drained ??= new Promise<void>((resolve) =>
       this.#resolveDrained = resolve
@@ -178,13 +180,15 @@ class LiveGateway implements Gateway, Gate {
     this.#paused = !this.#paused &&
       this.now - before > 2 * this.#tickSeconds + PAUSE_SECONDS;
     if (this.#paused) return;
+    // Before the shutdown the clock was coarser than what is measured now.
+    const quiet = this.now - this.#drainingSince >= this.#quietSeconds;
     for (const connection of this.#connections) {
       if (this.now >= this.#cutAt) {
         // Its handler may never settle; nobody waits for it any longer.
         connection.abort();
         this.#leave(connection);
       } else {
-        if (this.draining) connection.closeIfIdleFor(this.#quietSeconds);
+        if (quiet) connection.closeIfIdleFor(this.#quietSeconds);
         connection.tick();
       }
     }

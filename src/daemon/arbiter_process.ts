@@ -381,6 +381,14 @@ class ArbiterProcess {
     this.#arbiter.stop(quick, 0, this.#shared());
   }
 
+  /** Whether the launcher is no parent of ours, and has nothing to find whoever
+   * follows us by. */
+  #isOutOfSight(): boolean {
+    const { launcher, predecessor } = this.#role;
+    return launcher !== null && predecessor !== null &&
+      this.#config.pidfile === undefined;
+  }
+
   /** Whether another arbiter's workers accept on our sockets. */
   #shared(): boolean {
     const { predecessor } = this.#role;
@@ -469,6 +477,8 @@ class ArbiterProcess {
       ? "The arbiter is stopping"
       : this.#successor !== undefined
       ? "There is another arbiter already"
+      : this.#isOutOfSight()
+      ? "Without --pidfile the launcher could not follow it"
       : undefined;
     if (obstacle !== undefined) {
       log.warn(`No other arbiter is started: ${obstacle}`);

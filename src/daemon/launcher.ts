@@ -25,6 +25,7 @@ import type {
   Identity,
   ProcessEnd,
 } from "./host.ts";
+import { daemonPaths, successorPaths } from "./paths.ts";
 import { refuseIfRunning } from "./pidfile.ts";
 import { type ArbiterRole, type Notice, readNotice } from "./protocol.ts";
 import { roleVariable } from "./role.ts";
@@ -94,9 +95,11 @@ export async function launch(
   close();
   return daemon
     ? await waitUntilReady(arbiter, config, host, daemonHost)
-    : await accompany(arbiter, host, daemonHost, (signal, ready) =>
+    : await accompany(arbiter, config, host, daemonHost, (signal, ready) =>
       attend?.({
-        addresses: held.map(({ address }) => address),
+        addresses: held.map(({ address }) =>
+          address
+        ),
         ready,
         signal,
       }));
@@ -207,6 +210,7 @@ const followSeconds = 0.25;
 
 async function accompany(
   arbiter: ChildProcess,
+  { pidfile }: Config,
   host: Host,
   daemonHost: DaemonHost,
   attend: (
@@ -237,15 +241,41 @@ async function accompany(
   }, () => {});
   const code = exitCodeOf(await arbiter.ended);
   ended = true;
-  // After SIGUSR2 another arbiter goes on, which is no child of ours.
-  while (pid !== arbiter.pid && daemonHost.isAlive(pid)) {
-    await pause(followSeconds);
+  // After SIGUSR2 another arbiter goes on, which is no child of ours; and after
+  // that one, whoever has the pidfile.
+  while (pid !== arbiter.pid) {
+    while (daemonHost.isAlive(pid)) await pause(followSeconds);
+    const next = await successorOf(pid, pidfile, daemonHost);
+    if (next === undefined) break;
+    pid = next;
   }
   for (const end of forget) end();
   if (code === 127) {
     host.write("stderr", "headgate: The arbiter could not be started.\n");
   }
   return code;
+}
+
+/** Between two arbiters nobody has the pidfile for a moment. */
+const handoverSeconds = 2;
+
+/** The arbiter that has taken the pidfile, or is about to, after another one. */
+async function successorOf(
+  former: number,
+  pidfile: string | undefined,
+  daemonHost: DaemonHost,
+): Promise<number | undefined> {
+  if (pidfile === undefined) return undefined;
+  const plain = daemonPaths(pidfile, daemonHost);
+  const files = [plain.pidfile, successorPaths(plain).pidfile];
+  for (let waited = 0; waited < handoverSeconds; waited += followSeconds) {
+    for (const file of files) {
+      const pid = Number(daemonHost.readText(file) ?? NaN);
+      if (pid > 0 && pid !== former && daemonHost.isAlive(pid)) return pid;
+    }
+    await pause(followSeconds);
+  }
+  return undefined;
 }
 
 const signalNumbers: Readonly<Record<string, number>> = {

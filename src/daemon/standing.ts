@@ -13,7 +13,7 @@ import { CommandError, errorCode } from "../command_error.ts";
 import { escapeForLog } from "../logger.ts";
 import { type Clock, realClock } from "./clock.ts";
 import type { DaemonHost, Lock } from "./host.ts";
-import type { DaemonPaths } from "./paths.ts";
+import { type DaemonPaths, successorPaths } from "./paths.ts";
 import { type Command, readStatus, type Status } from "./protocol.ts";
 
 /** An arbiter that lives, or what is in its place. */
@@ -48,6 +48,9 @@ export async function inspect(
   const lock = await takeLock(paths, daemon, clock);
   if ("kind" in lock) return lock;
   lock.release();
+  // Between the end of an arbiter and its successor's taking its name.
+  const successor = await askStatus(successorPaths(paths), daemon);
+  if (typeof successor === "object") return successor;
   const reading = readPid(paths.pidfile, daemon);
   if (reading !== undefined && "error" in reading) {
     return { kind: "unreadable", error: reading.error };

@@ -8,12 +8,13 @@
 import { hooksOf, loadFor, toHandler, withStatics } from "../application.ts";
 import { CommandError, formatCommandError } from "../command_error.ts";
 import type { Config, LoadedConfig } from "../config.ts";
+import type { Handler } from "../exchange.ts";
 import { createGateway, type Gateway } from "../gateway.ts";
 import type { HookSet, WorkerInfo } from "../hooks.ts";
 import type { Host } from "../host.ts";
 import { Listening } from "../listening.ts";
 import { type Logs, openLogs } from "../log_files.ts";
-import { traceOf } from "../logger.ts";
+import { type Logger, traceOf } from "../logger.ts";
 import type { ListenOptions, Transport } from "../stream.ts";
 import { RequestTable } from "../watch.ts";
 import type { Channel, DaemonHost } from "./host.ts";
@@ -35,13 +36,15 @@ const patientSeconds = 5;
 /** How long all workers have to let go of each other's sockets. */
 const letGoSeconds = 0.1;
 
-/** Serves until it is told to leave, and resolves with its exit code. */
+/** Serves until it is told to leave, and resolves with its exit code. What
+ * `around` makes of the handler is served in its place. */
 export async function runWorker(
   role: WorkerRole,
   loaded: LoadedConfig,
   host: Host,
   daemonHost: DaemonHost,
   transport: Transport,
+  around?: Around,
 ): Promise<number> {
   const { parent: arbiter } = daemonHost;
   const { config } = loaded;
@@ -77,6 +80,7 @@ export async function runWorker(
       daemonHost,
       transport,
       logs,
+      around,
       // The application may go to another directory.
       logPath: config.logFile === "-"
         ? null
@@ -121,7 +125,14 @@ interface Makings {
   readonly logs: Logs;
   /** Absolute path of the log file; null for standard output. */
   readonly logPath: string | null;
+  readonly around: Around | undefined;
 }
+
+/** Makes a handler of a handler. */
+type Around = (
+  handler: Handler,
+  tools: { readonly log: Logger; readText(path: string): string },
+) => Handler;
 
 /** What it serves with, once the application is loaded. */
 interface Made {
@@ -132,7 +143,9 @@ interface Made {
 }
 
 /** Loads the application. Rejects with `CommandError`. */
-async function make({ role, loaded, host, logs }: Makings): Promise<Made> {
+async function make(
+  { role, loaded, host, logs, around }: Makings,
+): Promise<Made> {
   const { log } = logs;
   const { seat, generation } = role;
   const info: WorkerInfo = { pid: host.pid, seat, generation, log };
@@ -143,9 +156,10 @@ async function make({ role, loaded, host, logs }: Makings): Promise<Made> {
   for (const warning of hooks?.warnings ?? []) log.warn(warning);
   const served = await toHandler(application, host, log, true);
   const handler = await withStatics(served, loaded.config, host, log);
+  const inner = hooks?.beforeRequests(handler, info) ?? handler;
   const table = new RequestTable();
   const gateway = createGateway(
-    hooks?.beforeRequests(handler, info) ?? handler,
+    around?.(inner, { log, readText: (path) => host.readText(path) }) ?? inner,
     {
       limits: loaded.config.limits,
       log,
