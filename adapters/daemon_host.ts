@@ -6,7 +6,6 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import {
   lchownSync,
   lstatSync,
@@ -18,17 +17,11 @@ import {
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import process from "node:process";
-import type {
-  Channel,
-  DaemonHost,
-  Identity,
-  Lock,
-} from "../src/daemon/host.ts";
+import type { Channel, DaemonHost, Identity } from "../src/daemon/host.ts";
 import { findGroup, findUser } from "./accounts.ts";
 import { IpcChannel, type IpcEnd } from "./channel.ts";
 import { sendSignal, spawnProgram } from "./child_process.ts";
 import { askControl, serveControl } from "./control_socket.ts";
-import { holdsAbstractName } from "./descriptors.ts";
 import {
   bindSockets,
   closeInherited,
@@ -36,7 +29,7 @@ import {
   keepSockets,
   reusePortSupported,
 } from "./held_sockets.ts";
-import { listenLocal } from "./local_socket.ts";
+import { lock } from "./local_socket.ts";
 import { systemCode } from "./whole_write.ts";
 
 /** The process that this code runs in, and its neighbours. */
@@ -125,29 +118,6 @@ function procText(pid: number, file: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** An abstract Unix address has room for this many bytes. Its length is counted
- * differently by each runtime, so a little is left. */
-const lockNameBytes = 100;
-
-async function lock(name: string): Promise<Lock | undefined> {
-  if (process.platform !== "linux") return { release() {} };
-  const address = lockAddress(name);
-  if (holdsAbstractName(address)) return undefined;
-  try {
-    const listener = await listenLocal(`\0${address}`, {});
-    return { release: () => listener.close() };
-  } catch (error) {
-    if (systemCode(error) === "EADDRINUSE") return undefined;
-    throw error;
-  }
-}
-
-function lockAddress(name: string): string {
-  const address = `headgate:${name}`;
-  if (new TextEncoder().encode(address).length <= lockNameBytes) return address;
-  return `headgate:${createHash("sha256").update(name).digest("hex")}`;
 }
 
 // ---- Files ----

@@ -5,7 +5,7 @@ import { lookup } from "node:dns/promises";
 import { createServer, isIP, type Server } from "node:net";
 import { dirname } from "node:path";
 import process from "node:process";
-import type { BoundSockets, HeldSocket } from "../src/daemon/host.ts";
+import type { BoundSockets, HeldSocket, Lock } from "../src/daemon/host.ts";
 import type { Address, ListenOptions } from "../src/stream.ts";
 import {
   canonicalIp,
@@ -23,7 +23,7 @@ import {
   tcpAddress,
   unixAddress,
 } from "./endpoint.ts";
-import { handleDescriptor, listenLocal } from "./local_socket.ts";
+import { handleDescriptor, listenLocal, lock } from "./local_socket.ts";
 
 /** Whether several sockets can share a port, and the kernel shares out the
  * connections: Linux, and Node since 22.12 and 23.1. */
@@ -47,6 +47,7 @@ export async function bindSockets(
   slots: number,
 ): Promise<BoundSockets> {
   const resolved = await Promise.all(addresses.map(withAddress));
+  const locks = slots > 1 ? await lockPorts(resolved) : [];
   const bound: OwnSocket[] = [];
   const close = () => {
     for (const socket of bound.splice(0)) socket.close();
@@ -58,6 +59,8 @@ export async function bindSockets(
   } catch (error) {
     for (const socket of bound) socket.discard();
     throw error;
+  } finally {
+    for (const { release } of locks) release();
   }
   return { sockets: bound.map(({ fd, address }) => ({ fd, address })), close };
 }
@@ -103,6 +106,28 @@ async function bindEach(
       port = socket.address.port; // the first chooses, the others follow
     }
   }
+}
+
+/** How long another server may take to bind what it has looked at. */
+const lockPatienceMs = 2000;
+const lockPauseMs = 20;
+
+/** Of two servers that start at once each would find the port free, and then
+ * share it: so they look one after the other. */
+async function lockPorts(addresses: readonly ListenOptions[]): Promise<Lock[]> {
+  if (!reusePortSupported) return [];
+  const ports = new Set(addresses.flatMap(({ port = 0 }) => port || []));
+  const deadline = performance.now() + lockPatienceMs;
+  const locks: Lock[] = [];
+  for (const port of [...ports].sort((a, b) => a - b)) {
+    for (;;) {
+      const held = await lock(`port ${port}`);
+      if (held !== undefined) locks.push(held);
+      if (held !== undefined || performance.now() > deadline) break;
+      await new Promise((resolve) => setTimeout(resolve, lockPauseMs));
+    }
+  }
+  return locks;
 }
 
 /** Whether somebody seems to listen there. With SO_REUSEPORT another server of

@@ -2,10 +2,14 @@
  * to answer questions. Deno's `node:net` leaves them open in every process that
  * is started, which would keep a lock beyond its holder's death; so there they
  * are `Deno.listen`'s. */
+import { createHash } from "node:crypto";
 import { renameSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import process from "node:process";
+import type { Lock } from "../src/daemon/host.ts";
+import { holdsAbstractName } from "./descriptors.ts";
 import { defaultBacklog } from "./endpoint.ts";
+import { systemCode } from "./whole_write.ts";
 
 /** The part of `Deno` that this module uses. */
 export interface DenoLocalSockets {
@@ -201,4 +205,30 @@ function move(from: string, to: string): boolean {
   } catch {
     return false;
   }
+}
+
+// ---- Locks ----
+
+/** An abstract Unix address has room for this many bytes. Its length is counted
+ * differently by each runtime, so a little is left. */
+const lockNameBytes = 100;
+
+/** As `DaemonHost.lock` promises. */
+export async function lock(name: string): Promise<Lock | undefined> {
+  if (process.platform !== "linux") return { release() {} };
+  const address = lockAddress(name);
+  if (holdsAbstractName(address)) return undefined;
+  try {
+    const listener = await listenLocal(`\0${address}`, {});
+    return { release: () => listener.close() };
+  } catch (error) {
+    if (systemCode(error) === "EADDRINUSE") return undefined;
+    throw error;
+  }
+}
+
+function lockAddress(name: string): string {
+  const address = `headgate:${name}`;
+  if (new TextEncoder().encode(address).length <= lockNameBytes) return address;
+  return `headgate:${createHash("sha256").update(name).digest("hex")}`;
 }

@@ -1,6 +1,7 @@
 /** Servers whose application, neighbours or file system mean them no good. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import process from "node:process";
 import {
   accepts,
@@ -117,3 +118,35 @@ testDaemon("an onStarting that never ends can be stopped", async (daemon) => {
   assertEquals(await server.ended(), 0);
   assertEquals(daemon.processes(), []);
 });
+
+/** A port that nobody has, just now. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+testDaemon(
+  "of servers that start at once on one port, one has it",
+  async (daemon) => {
+    const port = await freePort();
+    const all = ["a", "b", "c"].map((name) =>
+      daemon.launch([
+        "start",
+        "app.mjs:app",
+        "--workers=2",
+        `--bind=127.0.0.1:${port}`,
+        `--pidfile=${name}.pid`,
+      ])
+    );
+    const outcomes = await Promise.all(all.map((one) => one.ended()));
+    assertEquals(outcomes.sort(), [0, 1, 1]);
+    const losers = all.filter(({ outcome }) => outcome === 1);
+    for (const { stderr } of losers) {
+      assertMatch(stderr, /Port \d+ is in use|Cannot listen/);
+    }
+    assertEquals(daemon.processes().length, 3);
+  },
+);
