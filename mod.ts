@@ -54,6 +54,13 @@ export {
   toFetchHandler,
   type ToFetchOptions,
 } from "./src/apps/to_fetch.ts";
+export { toWsgi } from "./src/apps/to_wsgi.ts";
+export {
+  type Mount,
+  mount,
+  type Mountable,
+  type MountOptions,
+} from "./src/apps/mount.ts";
 export { lint } from "./src/apps/lint.ts";
 export { detectTransport } from "./adapters/detect.ts";
 export { version } from "./src/version.ts";
