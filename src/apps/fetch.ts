@@ -5,15 +5,15 @@
  * @module
  */
 import { createEnviron, mountPoint } from "../environ.ts";
-import { StreamError } from "../errors.ts";
+import { HttpError, StreamError } from "../errors.ts";
 import { LogErrorStream } from "../error_stream.ts";
 import type { Exchange, Handler } from "../exchange.ts";
 import { type Logger, traceOf } from "../logger.ts";
-import type { Address } from "../stream.ts";
+import type { Address, MaybePromise } from "../stream.ts";
 import { version } from "../version.ts";
 import type { Environ } from "../wsgi.ts";
 import { describe } from "./contract.ts";
-import { openRequest } from "./fetch_request.ts";
+import { type OpenRequest, openRequest } from "./fetch_request.ts";
 import { sendResponse } from "./fetch_response.ts";
 import { FileWrapper } from "./file_wrapper.ts";
 
@@ -35,8 +35,9 @@ export interface FetchInfo {
   readonly remoteAddr: NetAddress;
   /** The address that the peer connected to. */
   readonly localAddr: NetAddress;
-  /** The request as WSGI sees it, without its content; made when it is asked
-   * for. */
+  /** The request as WSGI sees it; made when it is asked for. Its `wsgi.input`
+   * and the request have one content: once either has been read, the other
+   * cannot be. */
   readonly environ: Environ;
   /** What `FetchOptions.env` says. */
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -79,49 +80,74 @@ export function fetchHandler(
     );
   }
   const { log = console, env = {} } = options;
-  return (exchange) => serve(handle, exchange, new Info(exchange, log, env));
+  return (exchange) => serve(handle, exchange, log, env);
 }
 
-async function serve(
+/** A handler that answers at once with what is at hand is served at once. */
+function serve(
   handle: FetchHandler,
   exchange: Exchange,
-  info: Info,
-): Promise<void> {
+  log: Logger,
+  env: Readonly<Record<string, string | undefined>>,
+): MaybePromise<void> {
   const open = openRequest(exchange);
-  let failure: unknown;
+  const info = new Info(exchange, open, log, env);
+  const finish = (failure?: unknown): MaybePromise<void> => {
+    const arrival = open.close();
+    // Nobody else may read the content before this has settled.
+    if (arrival === undefined) return info.finish(failure);
+    const arrived = () => info.finish(failure);
+    return arrival.then(arrived, arrived);
+  };
+  const fail = (error: unknown) => finish(failureOf(error, exchange));
   try {
-    await sendResponse(exchange, await handle(open.request, info, info));
+    const answer = handle(open.request, info, info);
+    const pending = isThenable(answer)
+      ? Promise.resolve(answer).then((response) =>
+        sendResponse(exchange, response)
+      )
+      : sendResponse(exchange, answer);
+    if (pending !== undefined) return pending.then(() => finish(), fail);
   } catch (error) {
-    failure = withoutPeer(error, exchange);
+    return fail(error);
   }
-  await open.close();
-  info.settle(failure);
-  if (failure !== undefined) throw failure;
+  return finish();
+}
+
+function isThenable(value: unknown): value is PromiseLike<Response> {
+  return value instanceof Promise ||
+    (typeof value === "object" && value !== null && "then" in value &&
+      typeof value.then === "function");
 }
 
 /** Whatever an application throws once its peer has left comes of that. */
-function withoutPeer(error: unknown, exchange: Exchange): unknown {
+function failureOf(error: unknown, { signal }: Exchange): unknown {
   const failure = error ?? new Error(`Thrown: ${String(error)}`);
-  if (failure instanceof StreamError || !exchange.signal.aborted) {
-    return failure;
-  }
-  return new StreamError("The peer has left", { cause: failure });
+  const known = failure instanceof StreamError || failure instanceof HttpError;
+  return known || !signal.aborted
+    ? failure
+    : new StreamError("The peer has left", { cause: failure });
 }
 
 class Info implements FetchInfo {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly #exchange: Exchange;
+  readonly #open: OpenRequest;
   readonly #log: Logger;
   #environ: Environ | undefined;
   #completed: Promise<void> | undefined;
-  #settle: ((failure: unknown) => void) | undefined;
+  #settle: (() => void) | undefined;
+  #finished = false;
+  #failure: unknown;
 
   constructor(
     exchange: Exchange,
+    open: OpenRequest,
     log: Logger,
     env: Readonly<Record<string, string | undefined>>,
   ) {
     this.#exchange = exchange;
+    this.#open = open;
     this.#log = log;
     this.env = env;
   }
@@ -135,7 +161,11 @@ class Info implements FetchInfo {
   }
 
   get environ(): Environ {
-    return this.#environ ??= createEnviron(this.#exchange, {
+    return this.#environ ??= this.#makeEnviron();
+  }
+
+  #makeEnviron(): Environ {
+    const environ = createEnviron(this.#exchange, {
       errors: new LogErrorStream(this.#log),
       scriptName: mountPoint(""),
       multithread: false,
@@ -143,21 +173,29 @@ class Info implements FetchInfo {
       software: `headgate/${version}`,
       fileWrapper: FileWrapper,
     });
+    environ["wsgi.input"] = this.#open.wsgiInput();
+    return environ;
   }
 
   get completed(): Promise<void> {
-    this.#completed ??= new Promise((resolve, reject) => {
-      this.#settle = (failure) =>
-        failure === undefined ? resolve() : reject(failure);
-    });
-    // Nobody has to wait for it.
-    this.#completed.catch(() => {});
+    if (this.#completed === undefined) {
+      this.#completed = new Promise((resolve, reject) => {
+        this.#settle = () =>
+          this.#failure === undefined ? resolve() : reject(this.#failure);
+      });
+      // Nobody has to wait for it.
+      this.#completed.catch(() => {});
+      if (this.#finished) this.#settle?.();
+    }
     return this.#completed;
   }
 
-  /** The exchange is over. */
-  settle(failure: unknown): void {
-    this.#settle?.(failure);
+  /** The exchange is over; throws `failure` on. */
+  finish(failure: unknown): void {
+    this.#finished = true;
+    this.#failure = failure;
+    this.#settle?.();
+    if (failure !== undefined) throw failure;
   }
 
   waitUntil(work: PromiseLike<unknown>): void {

@@ -8,8 +8,10 @@
  * (Bun, later Nodes) take nothing but their own, so there each request is real
  * from the beginning. No global is changed.
  */
-import type { Exchange, RequestHead } from "../exchange.ts";
+import { ApplicationError, HttpError } from "../errors.ts";
+import type { Exchange, RequestBody, RequestHead } from "../exchange.ts";
 import { ContentInput } from "../input.ts";
+import type { MaybePromise } from "../stream.ts";
 
 type Octets = Uint8Array<ArrayBuffer>;
 
@@ -17,44 +19,61 @@ type Octets = Uint8Array<ArrayBuffer>;
 export interface OpenRequest {
   /** What the handler is given. */
   readonly request: Request;
+  /** The same content as `wsgi.input`, for an environ beside the request. */
+  wsgiInput(): ContentInput;
   /** From now on nothing can be read: what follows on the connection belongs to
    * others. Returns what a read that was left behind is waiting for. */
   close(): Promise<unknown> | undefined;
 }
 
-/** Makes the request of an exchange. */
+/** Makes the request of an exchange. Throws `HttpError` on what a `Request`
+ * cannot be. */
 export function openRequest(exchange: Exchange): OpenRequest {
-  const source = new Source(exchange);
-  return {
-    request: symbols === undefined ? source.real() : lazyRequest(source),
-    close: () => source.close(),
-  };
+  return new Source(exchange);
 }
 
 /** How much of the content is handed on at a time. */
 const pieceBytes = 65_536;
 
 /** What a request is made from, piece by piece as it is asked for. */
-class Source {
+class Source implements OpenRequest {
   readonly exchange: Exchange;
+  readonly method: string;
+  readonly request: Request;
+  readonly #content: SharedContent | undefined;
   readonly #input: ContentInput | undefined;
+  #wsgiInput: ContentInput | undefined;
   #headers: Headers | undefined;
   #url: string | undefined;
   #stream: ReadableStream<Octets> | null | undefined;
-  /** Whether the content was read without a stream. */
-  #taken = false;
+  /** Whether the content was read, or has begun to be. */
+  #used = false;
+  #closed = false;
   #real: Request | undefined;
 
   constructor(exchange: Exchange) {
     this.exchange = exchange;
-    const { method, framing, contentLength } = exchange.head;
+    const method = this.method = methodOf(exchange.head);
     // A Request of these methods has no content (Fetch, "Request constructor"),
     // and what a peer sends all the same means nothing: RFC 9110 §9.3.1.
-    const bodiless = method === "GET" || method === "HEAD";
-    this.#input = framing === "none" || bodiless ? undefined : new ContentInput(
-      exchange.body,
-      framing === "chunked" ? Infinity : contentLength,
-    );
+    if (
+      exchange.head.framing !== "none" && method !== "GET" && method !== "HEAD"
+    ) {
+      this.#content = new SharedContent(exchange.body);
+      this.#input = this.#content.input(exchange.head);
+    }
+    this.request = symbols === undefined ? this.real() : lazyRequest(this);
+  }
+
+  wsgiInput(): ContentInput {
+    const content = this.#content ?? new SharedContent(this.exchange.body);
+    return this.#wsgiInput ??= content.input(this.exchange.head);
+  }
+
+  close(): Promise<unknown> | undefined {
+    this.#closed = true;
+    const arrival = this.#input?.detach();
+    return arrival ?? this.#wsgiInput?.detach();
   }
 
   get url(): string {
@@ -73,14 +92,15 @@ class Source {
   get body(): ReadableStream<Octets> | null {
     if (this.#real !== undefined) return this.#real.body;
     if (this.#stream !== undefined) return this.#stream;
-    const input = this.#input;
-    this.#stream = input === undefined ? null : streamOf(input);
-    if (this.#taken) void this.#stream?.cancel();
-    return this.#stream;
+    if (this.#input === undefined) return this.#stream = null;
+    const stream = this.#stream = this.#makeStream();
+    if (this.#used) void stream.cancel();
+    return stream;
   }
 
   get bodyUsed(): boolean {
-    return this.#taken || (this.#real?.bodyUsed ?? false);
+    // A clone may have read the stream that both come from.
+    return this.#real?.bodyUsed ?? this.#used;
   }
 
   /** The whole content, without a stream where nobody has asked for one. */
@@ -90,8 +110,7 @@ class Source {
       return new Uint8Array(await this.real().arrayBuffer());
     }
     if (this.#input === undefined) return new Uint8Array(0);
-    this.#taken = true;
-    return await this.#input.read() as Octets;
+    return await this.#read();
   }
 
   /** One of the runtime's own. */
@@ -100,29 +119,132 @@ class Source {
   }
 
   #makeReal(): Request {
-    if (this.#taken) throw new TypeError("The body was read already");
-    const { head, signal } = this.exchange;
+    if (this.#used) throw new TypeError("The body was read already");
+    const { method, url, headers, body } = this;
+    const { signal } = this.exchange;
     const init: RequestInit & { duplex: "half" } = {
-      method: head.method,
-      headers: this.headers,
-      body: this.body,
+      method,
+      headers,
+      body,
       signal,
       duplex: "half",
     };
-    return new Request(this.url, init);
+    if (knows(method)) return new Request(url, init);
+    // Bun would take it for GET.
+    const request = new Request(url, { ...init, method: "POST" });
+    return Object.defineProperty(request, "method", { value: method });
   }
 
-  close(): Promise<unknown> | undefined {
-    return this.#input?.detach();
+  #makeStream(): ReadableStream<Octets> {
+    return new ReadableStream<Octets>({
+      pull: async (controller) => {
+        const piece = await this.#read(pieceBytes);
+        if (piece.length === 0) controller.close();
+        else controller.enqueue(piece);
+      },
+      cancel: () => {
+        this.#used = true;
+      },
+    }, { highWaterMark: 0 });
+  }
+
+  async #read(size?: number): Promise<Octets> {
+    this.#used = true;
+    try {
+      return await this.#input!.read(size) as Octets;
+    } catch (error) {
+      throw this.#closed && error instanceof ApplicationError
+        ? new TypeError("The request was read after its response had ended")
+        : error;
+    }
   }
 }
 
+/** The content of a request, for whoever reads it first. */
+class SharedContent {
+  readonly #body: RequestBody;
+  #reader: RequestBody | undefined;
+
+  constructor(body: RequestBody) {
+    this.#body = body;
+  }
+
+  /** One of those who may read it. */
+  input({ framing, contentLength }: RequestHead): ContentInput {
+    const reader: RequestBody = {
+      read: () => this.#read(reader),
+      trailers: undefined,
+    };
+    return new ContentInput(
+      reader,
+      framing === "chunked" ? Infinity : contentLength,
+    );
+  }
+
+  #read(reader: RequestBody): MaybePromise<Uint8Array | null> {
+    this.#reader ??= reader;
+    if (this.#reader === reader) return this.#body.read();
+    throw new TypeError(
+      "The content was read already: the request and wsgi.input share it",
+    );
+  }
+}
+
+/** As the Fetch standard spells it. */
+function methodOf({ method }: RequestHead): string {
+  if (standard.has(method)) return method;
+  const upper = method.toUpperCase();
+  if (standard.has(upper)) return upper;
+  if (upper === "TRACE" || upper === "TRACK") {
+    throw new HttpError(501, "Method not supported", method);
+  }
+  return method;
+}
+
+const standard: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "POST",
+  "PUT",
+  "DELETE",
+  "OPTIONS",
+]);
+
+/** Whether the runtime's requests keep a method as it is. */
+function knows(method: string): boolean {
+  return standard.has(method) ||
+    new Request("http://localhost/", { method }).method === method;
+}
+
+// Requests mostly repeat the authority of the one before.
+let lastBase = "";
+let lastOrigin = "";
+
+/** Octets that every serialised URL leaves as they are; a segment that begins
+ * with a dot is looked at. */
+const plainTarget = /^(?!.*\/(?:\.|%2e))\/[\w\-~!$&()*+,;=:@/.%?]*$/i;
+
+/** Throws `HttpError` where there is no such URL. */
 function urlOf({ head, local, scheme }: Exchange): string {
-  if (head.targetForm === "absolute") return head.target;
+  if (head.targetForm === "absolute") return serialised(head.target);
   const authority = head.authority || authorityOf(local.host, local.port);
-  return `${scheme}://${authority}${
-    head.targetForm === "asterisk" ? "/*" : head.target
-  }`;
+  const base = `${scheme}://${authority}`;
+  if (base !== lastBase) {
+    lastOrigin = new URL(serialised(base)).origin;
+    lastBase = base;
+  }
+  if (head.targetForm === "asterisk") return `${lastOrigin}/*`;
+  const { target } = head;
+  const url = lastOrigin + target;
+  return plainTarget.test(target) ? url : serialised(url);
+}
+
+function serialised(url: string): string {
+  try {
+    return new URL(url).href;
+  } catch {
+    throw new HttpError(400, "Malformed URL", url);
+  }
 }
 
 function authorityOf(host: string, port: number): string {
@@ -136,16 +258,6 @@ function headersOf({ fields }: RequestHead): Headers {
     headers.append(fields.name(i).lower, fields.value(i));
   }
   return headers;
-}
-
-function streamOf(input: ContentInput): ReadableStream<Octets> {
-  return new ReadableStream<Octets>({
-    async pull(controller) {
-      const piece = await input.read(pieceBytes);
-      if (piece.length === 0) controller.close();
-      else controller.enqueue(piece as Octets);
-    },
-  }, { highWaterMark: 0 });
 }
 
 // ---- The lazy one ----
@@ -177,7 +289,7 @@ class LazyRequest {
   }
 
   get method(): string {
-    return this.#source.exchange.head.method;
+    return this.#source.method;
   }
 
   get url(): string {
@@ -220,15 +332,18 @@ class LazyRequest {
   }
 
   async blob(): Promise<Blob> {
-    const type = this.headers.get("content-type") ?? "";
-    return new Blob([await this.#source.bytes()], { type });
+    return await (await this.#asResponse()).blob();
   }
 
   async formData(): Promise<FormData> {
-    const type = this.headers.get("content-type") ?? "";
-    const bytes = await this.#source.bytes();
-    return await new Response(bytes, { headers: { "content-type": type } })
-      .formData();
+    return await (await this.#asResponse()).formData();
+  }
+
+  /** Responses and requests read their types alike. */
+  async #asResponse(): Promise<Response> {
+    const type = this.headers.get("content-type");
+    const headers: HeadersInit = type === null ? {} : { "content-type": type };
+    return new Response(await this.#source.bytes(), { headers });
   }
 
   clone(): Request {
@@ -243,6 +358,8 @@ for (const name of Object.getOwnPropertyNames(Request.prototype)) {
   if (!Object.hasOwn(LazyRequest.prototype, name)) forward(name);
 }
 
+Object.defineProperty(LazyRequest.prototype, "constructor", { value: Request });
+
 function forward(name: string | symbol): void {
   Object.defineProperty(LazyRequest.prototype, name, {
     configurable: true,
@@ -250,6 +367,10 @@ function forward(name: string | symbol): void {
       const real = realOf(this);
       const value: unknown = Reflect.get(real, name, real);
       return typeof value === "function" ? value.bind(real) : value;
+    },
+    set(this: LazyRequest, value: unknown) {
+      const real = realOf(this);
+      Reflect.set(real, name, value, real);
     },
   });
 }

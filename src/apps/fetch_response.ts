@@ -1,136 +1,336 @@
-/** Sends a `Response` over an exchange: with its length where it is known, as
- * it comes where it streams. */
+/**
+ * Sends a `Response` over an exchange: at once and with its length where all of
+ * it is at hand, piece by piece where it streams.
+ *
+ * The Fetch standard keeps to itself whether a body streams. Runtimes that keep
+ * what a response is under symbols (Node up to 22, Deno) tell, and spare a
+ * static body its stream; nothing is ever written there, and what they tell is
+ * tried once on samples. On the others the stream is read: pieces that come
+ * without waiting for anything are gathered, so that a static body has its
+ * length there, too.
+ */
 import { ApplicationError, StreamError } from "../errors.ts";
 import type { Exchange, ResponseFields } from "../exchange.ts";
+import type { MaybePromise } from "../stream.ts";
 import { describe } from "./contract.ts";
 
-/** Sends all of it. Rejects with `ApplicationError` where it is none, with
- * `StreamError` where the peer has left, and with what its stream throws. */
-export async function sendResponse(
+/** Sends all of it. Throws or rejects with `ApplicationError` where it is none,
+ * with `StreamError` where the peer has left, and with what its stream throws. */
+export function sendResponse(
   exchange: Exchange,
   response: unknown,
-): Promise<void> {
-  if (!(response instanceof Response)) {
-    throw new ApplicationError(
-      `A fetch handler must return a Response, not ${describe(response)}`,
-    );
+): MaybePromise<void> {
+  checkResponse(response);
+  const { status, statusText } = response;
+  // Before anything is read off the body: Deno makes the two together.
+  const head = { status, statusText, fields: fieldsOf(response) };
+  const known = staticBody(response);
+  const content = known?.source;
+  if (typeof content === "string" || content instanceof Uint8Array) {
+    once(response);
+    return sendWhole(exchange, head, octetsOf(content));
   }
-  if (response.type === "error") {
-    throw new ApplicationError("The handler returned Response.error()");
+  const { body } = response;
+  if (body === null) return sendNothing(exchange, head);
+  if (body.locked) {
+    throw new ApplicationError("The body of the response is read elsewhere");
   }
-  if (response.bodyUsed) {
-    throw new ApplicationError("The body of the response was read already");
-  }
-  const { status, statusText, body } = response;
-  const fields = fieldsOf(response.headers);
-  if (body === null) {
-    // For HEAD it says nothing of what GET would bring.
-    const size = exchange.head.method === "HEAD" ? undefined : 0;
-    exchange.response.start(status, statusText, fields, size);
-    return await exchange.response.end();
-  }
-  const reader = body.getReader();
-  try {
-    await sendBody(exchange, reader, { status, statusText, fields });
-  } catch (error) {
-    // The stream learns that nobody wants the rest.
-    reader.cancel(error).catch(() => {});
-    throw error;
-  }
+  return new Streaming(exchange, body.getReader()).send(head, known?.length);
 }
 
-interface Start {
+function checkResponse(value: unknown): asserts value is Response {
+  if (!isResponse(value)) {
+    throw new ApplicationError(
+      `A fetch handler must return a Response, not ${describe(value)}`,
+    );
+  }
+  if (value.type === "error") {
+    throw new ApplicationError("The handler returned Response.error()");
+  }
+  if (value.bodyUsed) throw used();
+}
+
+/** One of the runtime's, of another realm, or of a package. */
+function isResponse(value: unknown): value is Response {
+  return value instanceof Response ||
+    Object.prototype.toString.call(value) === "[object Response]";
+}
+
+/** Static bodies that were sent without the runtime's knowing. */
+const spent = new WeakSet<Response>();
+
+function once(response: Response): void {
+  if (spent.has(response)) throw used();
+  spent.add(response);
+}
+
+function used(): ApplicationError {
+  return new ApplicationError("The body of the response was read already");
+}
+
+/** Each Set-Cookie by itself, as RFC 6265 §3 wants it. */
+function fieldsOf(response: Response): ResponseFields {
+  const fields: [string, string][] = [];
+  let coded = false;
+  response.headers.forEach((value, name) => {
+    if (name === "content-encoding") coded = true;
+    fields.push([name, value]);
+  });
+  // What `fetch` gives is decoded already, whatever its fields say.
+  return coded && response.url !== "" && response.body !== null
+    ? fields.filter(([name]) =>
+      name !== "content-encoding" && name !== "content-length"
+    )
+    : fields;
+}
+
+// ---- All at hand ----
+
+interface Head {
   readonly status: number;
   readonly statusText: string;
   readonly fields: ResponseFields;
 }
 
-type Reader = ReadableStreamDefaultReader<Uint8Array>;
+const encoder = new TextEncoder();
 
-async function sendBody(
-  exchange: Exchange,
-  reader: Reader,
-  { status, statusText, fields }: Start,
-): Promise<void> {
-  const { response } = exchange;
-  const first = await next(reader, exchange);
-  if (first === undefined) {
-    response.start(status, statusText, fields, 0);
-    return await response.end();
+function octetsOf(content: string | Uint8Array): Uint8Array {
+  return typeof content === "string" ? encoder.encode(content) : content;
+}
+
+function sendWhole(
+  { response }: Exchange,
+  { status, statusText, fields }: Head,
+  content: Uint8Array,
+): MaybePromise<void> {
+  response.start(status, statusText, fields, content.length);
+  const pending = response.write(content);
+  return pending === undefined
+    ? response.end()
+    : pending.then(() => response.end());
+}
+
+function sendNothing(
+  { head, response }: Exchange,
+  { status, statusText, fields }: Head,
+): MaybePromise<void> {
+  // For HEAD it says nothing of what GET would bring.
+  const size = head.method === "HEAD" ? undefined : 0;
+  response.start(status, statusText, fields, size);
+  return response.end();
+}
+
+/** What a body was made of, as the runtime keeps it. */
+interface KeptBody {
+  /** Text or octets where it is static; else no matter. */
+  readonly source?: unknown;
+  /** In octets, where it is known. */
+  readonly length?: number | null;
+}
+
+/** Under what symbol the runtime keeps what a response is; undefined where it
+ * keeps it elsewhere, or in another way than this was written for. */
+const kept: symbol | undefined = findKept();
+
+function findKept(): symbol | undefined {
+  const text = new Response("\u00e9");
+  const octets = new Response(new Uint8Array(3));
+  const stream = new Response(new ReadableStream());
+  const all = [text, octets, stream, new Response(null)];
+  for (const { headers } of all) headers.has("content-type");
+  return Object.getOwnPropertySymbols(text).find((symbol) => {
+    const [ofText, ofOctets, ofStream, ofNothing] = all.map((response) =>
+      bodyUnder(symbol, response)
+    );
+    return ofText?.source === "\u00e9" &&
+      ofOctets?.source instanceof Uint8Array && ofOctets.source.length === 3 &&
+      ofStream?.source === null && ofStream.length === null &&
+      ofNothing === undefined;
+  });
+}
+
+function bodyUnder(symbol: symbol, response: Response): KeptBody | undefined {
+  const inner = (response as unknown as Record<
+    symbol,
+    { readonly body?: KeptBody | null } | undefined
+  >)[symbol];
+  return inner?.body ?? undefined;
+}
+
+function staticBody(response: Response): KeptBody | undefined {
+  return kept === undefined ? undefined : bodyUnder(kept, response);
+}
+
+// ---- As it comes ----
+
+/** How much is gathered before the head goes out, to learn the length. */
+const gatheredBytes = 65_536;
+/** So many pieces without a wait, and others have their turn. */
+const fairPieces = 128;
+
+type Piece = Uint8Array | undefined;
+
+/** A body that is read from its stream. */
+class Streaming {
+  readonly #exchange: Exchange;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  /** The one read that is under way. */
+  #coming: Promise<Piece>;
+  /** Pieces since the last wait. */
+  #atOnce = 0;
+  /** Fails the wait for a piece. */
+  #giveUp: ((error: StreamError) => void) | undefined;
+  #watching: AbortSignal | undefined;
+
+  constructor(
+    exchange: Exchange,
+    reader: ReadableStreamDefaultReader<Uint8Array>,
+  ) {
+    this.#exchange = exchange;
+    this.#reader = reader;
+    this.#coming = this.#read();
   }
-  const coming = next(reader, exchange);
-  // What is wrong with it is told when it is awaited.
-  coming.catch(() => {});
-  const second = await soon(coming);
-  const whole = second !== waiting && second === undefined;
-  response.start(
-    status,
-    statusText,
-    fields,
-    whole ? first.length : undefined,
-  );
-  if (exchange.head.method === "HEAD") {
+
+  /** `size` is the length, where something tells it. */
+  async send(head: Head, size?: number | null): Promise<void> {
+    try {
+      await this.#send(head, size ?? undefined);
+    } catch (error) {
+      // The stream learns that nobody wants the rest.
+      this.#reader.cancel(error).catch(() => {});
+      throw error;
+    } finally {
+      this.#watching?.removeEventListener("abort", this.#leave);
+    }
+  }
+
+  async #send(
+    { status, statusText, fields }: Head,
+    size: number | undefined,
+  ): Promise<void> {
+    const { head, response } = this.#exchange;
+    const { pieces, length, whole } = await this.#gather();
+    response.start(status, statusText, fields, whole ? length : size);
+    if (head.method === "HEAD") {
+      void this.#reader.cancel().catch(() => {});
+      return await response.end();
+    }
+    for (const piece of pieces) await response.write(piece);
+    if (!whole) await this.#sendRest();
     await response.end();
-    return await reader.cancel();
   }
-  await response.write(first);
-  if (whole) return await response.end();
-  let pending: Promise<Uint8Array | undefined> = coming;
-  for (;;) {
-    await response.flush();
-    const piece = await pending;
-    if (piece === undefined) break;
-    await response.write(piece);
-    pending = next(reader, exchange);
+
+  /** What is there without waiting; nothing where the first must be awaited. */
+  async #gather(): Promise<
+    { pieces: Uint8Array[]; length: number; whole: boolean }
+  > {
+    const pieces: Uint8Array[] = [];
+    let length = 0;
+    while (length < gatheredBytes && pieces.length < fairPieces) {
+      const piece = await soon(this.#coming);
+      if (piece === waiting) break;
+      if (piece === undefined) return { pieces, length, whole: true };
+      pieces.push(piece);
+      length += piece.length;
+      this.#coming = this.#read();
+    }
+    return { pieces, length, whole: false };
   }
-  await response.end();
+
+  async #sendRest(): Promise<void> {
+    const { response } = this.#exchange;
+    for (;;) {
+      const piece = await this.#next();
+      if (piece === undefined) return;
+      await response.write(piece);
+      this.#coming = this.#read();
+    }
+  }
+
+  /** The next piece; what was sent is on its way while it is awaited. */
+  async #next(): Promise<Piece> {
+    const piece = await soon(this.#coming);
+    if (piece !== waiting) {
+      if (++this.#atOnce >= fairPieces) await this.#letOthers();
+      // A stream that was cancelled ends as one that is whole.
+      if (this.#watching?.aborted) throw gone();
+      return piece;
+    }
+    this.#atOnce = 0;
+    await this.#exchange.response.flush();
+    return await new Promise((resolve, reject) => {
+      this.#giveUp = reject;
+      this.#coming.then(resolve, reject);
+      this.#watch();
+    });
+  }
+
+  async #letOthers(): Promise<void> {
+    this.#atOnce = 0;
+    await this.#exchange.response.flush();
+    await nextTurn();
+    this.#watch();
+  }
+
+  /** From the first wait on the peer may leave meanwhile. */
+  #watch(): void {
+    if (this.#watching === undefined) {
+      this.#watching = this.#exchange.signal;
+      this.#watching.addEventListener("abort", this.#leave);
+    }
+    if (this.#watching.aborted) this.#leave();
+  }
+
+  readonly #leave = (): void => {
+    const error = gone();
+    this.#reader.cancel(error).catch(() => {});
+    this.#giveUp?.(error);
+  };
+
+  /** Rejects with `ApplicationError` on what is no octets. */
+  #read(): Promise<Piece> {
+    const coming = this.#reader.read().then(({ done, value }) => {
+      if (done) return undefined;
+      if (value instanceof Uint8Array) return value;
+      throw new ApplicationError(
+        `The body of a response must give Uint8Array, not ${describe(value)}`,
+      );
+    });
+    // What is wrong with it is told when it is awaited.
+    coming.catch(() => {});
+    return coming;
+  }
+}
+
+function gone(): StreamError {
+  return new StreamError("The peer has left");
 }
 
 const waiting: unique symbol = Symbol("waiting");
 
-/** What a promise has settled with, if it settles without waiting for anything
- * outside: a body that is at hand ends in the turn in which it began. */
+/** How many microtasks the runtimes take for a piece that is at hand, and some
+ * to spare. */
+const microtasks = 10;
+
+/** What a promise settles with, if it does so without waiting for anything
+ * outside. */
 async function soon<T>(promise: Promise<T>): Promise<T | typeof waiting> {
-  let outcome: T | typeof waiting = waiting;
-  promise.then((value) => outcome = value, () => {});
-  for (let turn = 0; turn < microturns && outcome === waiting; turn++) {
-    await undefined;
-  }
-  return outcome;
+  let settled = false;
+  const settle = () => {
+    settled = true;
+  };
+  promise.then(settle, settle);
+  for (let count = 0; count < microtasks && !settled; count++) await undefined;
+  return settled ? promise : waiting;
 }
 
-/** The runtimes' streams take fewer. */
-const microturns = 8;
-
-/** The next piece; undefined at the end. Rejects where the peer leaves first. */
-async function next(
-  reader: Reader,
-  exchange: Exchange,
-): Promise<Uint8Array | undefined> {
-  const { done, value } = await untilGone(reader.read(), exchange);
-  if (done) return undefined;
-  if (value instanceof Uint8Array) return value;
-  throw new ApplicationError(
-    `The body of a response must give Uint8Array, not ${describe(value)}`,
-  );
-}
-
-function untilGone<T>(promise: Promise<T>, exchange: Exchange): Promise<T> {
-  const { signal } = exchange;
-  if (signal.aborted) {
-    promise.catch(() => {});
-    return Promise.reject(new StreamError("The peer has left"));
-  }
-  return new Promise((resolve, reject) => {
-    const leave = () => reject(new StreamError("The peer has left"));
-    signal.addEventListener("abort", leave, { once: true });
-    promise.then(resolve, reject).finally(() =>
-      signal.removeEventListener("abort", leave)
-    );
+/** Lets everything else that is ready have its turn. */
+function nextTurn(): Promise<void> {
+  const { setImmediate } = globalThis as {
+    setImmediate?: (run: () => void) => void;
+  };
+  return new Promise((resolve) => {
+    if (setImmediate === undefined) setTimeout(resolve, 0);
+    else setImmediate(resolve);
   });
-}
-
-function fieldsOf(headers: Headers): ResponseFields {
-  // Each Set-Cookie by itself, as RFC 6265 §3 wants it.
-  return [...headers];
 }
