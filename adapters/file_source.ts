@@ -34,7 +34,6 @@ async function openPath(path: string): Promise<OpenFile> {
 const nonBlocking: number = constants.O_NONBLOCK ?? 0;
 
 function readable(handle: FileHandle, { size, mtimeMs }: Stats): OpenFile {
-  let closing: Promise<void> | undefined;
   return {
     kind: "file",
     size,
@@ -48,7 +47,7 @@ function readable(handle: FileHandle, { size, mtimeMs }: Stats): OpenFile {
       );
       return bytesRead;
     },
-    close: () => closing ??= handle.close(),
+    close: () => handle.close(),
   };
 }
 

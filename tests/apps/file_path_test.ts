@@ -13,6 +13,7 @@ const cases: [string, string[] | undefined, boolean?][] = [
   ["/100%25", ["100%"], false],
   ["/%252e%252e", ["%2e%2e"], false],
   ["/%E2%82%AC", ["€"], false],
+  ["/%EF%BB%BFa", ["\ufeffa"], false],
   ["/a..b", ["a..b"], false],
   ["/.well-known/acme", [".well-known", "acme"], false],
   ["/..", undefined],

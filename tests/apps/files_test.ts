@@ -32,7 +32,6 @@ const site: Readonly<Record<string, FakeFile>> = {
   "/site/sibling.txt": { link: "/site2/secret" },
   "/site2/secret": { content: "secret" },
   "/secret": { content: "secret" },
-  "/site/denied.txt": { code: "EACCES" },
   "/site/many.txt": { code: "EMFILE" },
   "/site/broken.txt": { code: "EIO" },
 };
@@ -75,7 +74,9 @@ test("files() sends a file with its type, length and validators", async () => {
 });
 
 test("files() answers HEAD as GET, without reading", async () => {
-  const head = await ask({ method: "HEAD", target: "/a.txt" });
+  const source = new FakeFiles(site);
+  const head = await ask({ method: "HEAD", target: "/a.txt" }, { source });
+  assertEquals(source.buffers, []);
   const whole = await get("/a.txt");
   assertEquals(head.fields, whole.fields);
   assertEquals([head.status, head.size, head.content], [200, 5, ""]);
@@ -171,14 +172,31 @@ test("files() follows a directory that leads to another place after a while", as
   assertEquals([first.response.content, second.response.content], ["1", "2"]);
 });
 
+test("files() asks once where its directory is", async () => {
+  const source = new FakeFiles(site);
+  const handle = files("/site", { source });
+  for (let count = 0; count < 3; count++) {
+    await handle(new FakeExchange({ target: "/a.txt" }));
+  }
+  assertEquals(source.asked.filter((path) => path === "/site").length, 1);
+});
+
+test("files() looks for no index in what is no directory", async () => {
+  const source = new FakeFiles(site);
+  await ask({ target: "/a.txt/" }, { source });
+  assertEquals(source.asked, ["/site/a.txt", "/site"]);
+});
+
 test("files() sends the index of a directory, by way of a slash", async () => {
   assertEquals((await get("/")).content, "<home>");
   assertEquals((await get("/dir/")).content, "<dir>");
   const response = await get("/dir?a=//evil");
   assertEquals(response.status, 301);
   assertEquals(response.field("location"), "./dir/?a=//evil");
-  assertEquals((await ask({ target: "/dir/" }, { index: null })).status, 404);
-  assertEquals((await ask({ target: "/dir" }, { index: null })).status, 404);
+  const more = { "/site/dir/null": { content: "" } };
+  for (const target of ["/dir/", "/dir"]) {
+    assertEquals((await ask({ target }, { index: null }, more)).status, 404);
+  }
 });
 
 test("files() redirects to nowhere else", async () => {
@@ -204,7 +222,18 @@ test("files() answers other methods with what it allows", async () => {
 });
 
 test("files() says what the file system refuses", async () => {
-  assertEquals((await get("/denied.txt")).status, 403);
+  for (
+    const [code, status] of [
+      ["EACCES", 403],
+      ["EPERM", 403],
+      ["EMFILE", 503],
+      ["ENFILE", 503],
+    ] as const
+  ) {
+    const more = { "/site/other.txt": { code } };
+    const response = await ask({ target: "/other.txt" }, {}, more);
+    assertEquals(response.status, status, code);
+  }
   const warnings: string[] = [];
   const log = {
     debug() {},
@@ -367,6 +396,22 @@ test("files() sends blocks of 64 KiB, each when the peer has drained", async () 
   assertEquals(exchange.response.content, large);
   assertEquals(source.buffers, [65_536, 65_536, large.length - 131_072]);
   assertEquals(source.opened, 0);
+});
+
+test("files() leaves a block alone until the peer has drained", async () => {
+  const source = new FakeFiles({
+    "/site": {},
+    "/site/large": { content: large },
+  });
+  const exchange = new FakeExchange({ target: "/large" });
+  const { response } = exchange;
+  const write = response.write.bind(response);
+  response.write = async (lent) => {
+    await new Promise((settle) => setTimeout(settle));
+    await write(lent);
+  };
+  await files("/site", { source })(exchange);
+  assert(response.content === large);
 });
 
 test("files() goes on where a read gives less than it could", async () => {
