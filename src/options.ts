@@ -148,8 +148,8 @@ export const optionTable: readonly OptionEntry[] = [
     name: "static",
     value: "PREFIX=DIR",
     group: "Application",
-    summary: "Serve the files of a directory, before the application; may be " +
-      "repeated",
+    summary: "Serve the files of a directory below a path, before the " +
+      "application; may be repeated",
     example: "/assets=public",
     repeatable: true,
   },
