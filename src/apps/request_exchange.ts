@@ -83,7 +83,7 @@ function headOf(request: Request): RequestHead {
   const declared = declaredLength(request);
   return {
     method: request.method,
-    target: path === "" ? `/${target}` : target,
+    target,
     targetForm: "origin",
     path: path || "/",
     query,

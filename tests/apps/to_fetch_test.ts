@@ -437,6 +437,107 @@ test("toFetchHandler() can be served as any fetch handler", async () => {
   assertEquals(post.response.content, "/a b 192.0.2.7 example.com abc");
 });
 
+test("toFetch() gives content without empty pieces", async () => {
+  const pieces = [bytes(""), bytes("one"), bytes(""), bytes("two")];
+  const init: RequestInit & { duplex: "half" } = {
+    method: "POST",
+    duplex: "half",
+    body: new ReadableStream<Uint8Array>({
+      pull(controller) {
+        const piece = pieces.shift();
+        if (piece === undefined) controller.close();
+        else controller.enqueue(piece);
+      },
+    }),
+  };
+  const read: string[] = [];
+  const handle = toFetch(async ({ body, response }) => {
+    for (;;) {
+      const piece = await body.read();
+      if (piece === null) break;
+      read.push(text(piece));
+    }
+    response.start(204, "", []);
+    await response.end();
+  });
+  await handle(new Request("http://a/", init));
+  assertEquals(read, ["one", "two"]);
+});
+
+test("toFetch() believes no length where there is no content", async () => {
+  const framings: string[] = [];
+  const handle = toFetch(({ head, response }) => {
+    framings.push(`${head.framing} ${head.contentLength}`);
+    response.start(304, "", [], 0);
+    response.end();
+  });
+  const ask = (length: string) =>
+    handle(
+      new Request("http://a/", { headers: { "Content-Length": length } }),
+    );
+  await ask("5");
+  await ask("x");
+  const response = await ask("0");
+  assertEquals(framings, ["none 0", "none 0", "length 0"]);
+  assertEquals(response.headers.get("content-length"), null);
+});
+
+test("toFetch() holds no more than it must before it responds", async () => {
+  const block = new Uint8Array(20_000);
+  let waited = -1;
+  const handle = toFetch(async ({ response }) => {
+    response.start(200, "OK", []);
+    for (let i = 0; i < 10; i++) {
+      const pending = response.write(block);
+      if (pending !== undefined && waited < 0) waited = i;
+      await pending;
+    }
+    await response.end();
+  });
+  const response = await handle(new Request("http://a/"));
+  assertEquals((await response.arrayBuffer()).byteLength, 200_000);
+  // 64 KiB are held.
+  assertEquals(waited, 3);
+});
+
+test("toFetch() refuses to write beyond the length, and after the host has left", async () => {
+  const log = new LineLog();
+  const long = toFetch(({ response }) => {
+    response.start(200, "OK", [], 2);
+    response.write(bytes("abc"));
+  }, { log });
+  await assertRejects(
+    () => long(new Request("http://a/")),
+    ApplicationError,
+    "longer than its Content-Length of 2",
+  );
+
+  let signal: AbortSignal | undefined;
+  let thrown: unknown;
+  const late = toFetch(async (exchange) => {
+    const { response } = exchange;
+    response.start(200, "OK", []);
+    await response.flush();
+    await new Promise((resolve) => setTimeout(resolve));
+    try {
+      await response.write(bytes("late"));
+    } catch (error) {
+      thrown = error;
+      signal = exchange.signal;
+      throw error;
+    }
+  }, { log });
+  let work: Promise<unknown> | undefined;
+  const response = await late(new Request("http://a/"), undefined, {
+    waitUntil: (given: Promise<unknown>) => work = given,
+  });
+  await response.body!.cancel();
+  await work;
+  assert(thrown instanceof StreamError);
+  assertEquals(signal!.aborted, true);
+  assertEquals(log.lines, []);
+});
+
 // ---- On the server of this runtime ----
 
 interface Host {

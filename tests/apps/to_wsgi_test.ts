@@ -15,7 +15,7 @@ import { toFetchHandler } from "../../src/apps/to_fetch.ts";
 import { toWsgi } from "../../src/apps/to_wsgi.ts";
 import { wsgi, type WsgiOptions } from "../../src/apps/wsgi.ts";
 import { ApplicationError, StreamError } from "../../src/errors.ts";
-import type { Application, Environ } from "../../src/wsgi.ts";
+import type { Application, Environ, ResponseBody } from "../../src/wsgi.ts";
 import {
   bytes,
   FakeExchange,
@@ -227,7 +227,11 @@ test("toWsgi() reads chunked content, and none where there is none", async () =>
 
 test("toWsgi() never reads beyond Content-Length", async () => {
   const asked: (number | undefined)[] = [];
-  const app = toWsgi(async (request) => new Response(await request.text()));
+  let seen = "";
+  const app = toWsgi(async (request) => {
+    seen = `${request.url} ${request.headers.has("content-type")}`;
+    return new Response(await request.text());
+  });
   const environ = {
     REQUEST_METHOD: "POST",
     SCRIPT_NAME: "",
@@ -235,6 +239,7 @@ test("toWsgi() never reads beyond Content-Length", async () => {
     QUERY_STRING: "",
     CONTENT_TYPE: "",
     CONTENT_LENGTH: "5",
+    HTTP_HOST: "",
     SERVER_NAME: "a",
     SERVER_PORT: "80",
     SERVER_PROTOCOL: "HTTP/1.1",
@@ -252,6 +257,8 @@ test("toWsgi() never reads beyond Content-Length", async () => {
   await body.close?.();
   assertEquals(content, "abcab");
   assertEquals(asked, [5, 2]);
+  // What a server leaves empty is not there.
+  assertEquals(seen, "http://a/ false");
 });
 
 test("toWsgi() tells the peer, the environ and what it carries", async () => {
@@ -382,6 +389,40 @@ test("toWsgi() fails as the handler fails, before and behind the head", async ()
   assertStrictEquals(behind.error, mine);
   assertEquals(behind.response.content, "first");
   assertEquals(behind.response.ended, false);
+});
+
+test("toWsgi() gives a body whose close() is enough", async () => {
+  const exchange = new FakeExchange();
+  let cancelled = false;
+  let over = false;
+  const app = toWsgi((_request, { completed }) => {
+    completed.catch(() => {
+      over = true;
+    });
+    return new Response(
+      new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          await new Promise((resolve) => setTimeout(resolve));
+          controller.enqueue(bytes("more"));
+        },
+        cancel() {
+          cancelled = true;
+        },
+      }),
+    );
+  });
+  let environ: Environ | undefined;
+  await wsgi((given, startResponse) => {
+    environ = given;
+    startResponse("204 No Content", []);
+    return [];
+  })(exchange);
+  const body: ResponseBody = await app(environ!, () => () => Promise.resolve());
+  assert(Symbol.asyncIterator in body);
+  const iterator = body[Symbol.asyncIterator]();
+  assertEquals(text((await iterator.next()).value!), "more");
+  await body.close?.();
+  assertEquals([cancelled, over], [true, true]);
 });
 
 test("toWsgi() and toFetchHandler() undo each other", async () => {
