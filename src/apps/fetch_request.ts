@@ -32,16 +32,15 @@ export function openRequest(exchange: Exchange): OpenRequest {
   return new Source(exchange);
 }
 
-/** How much of the content is handed on at a time. */
-const pieceBytes = 65_536;
-
 /** What a request is made from, piece by piece as it is asked for. */
 class Source implements OpenRequest {
   readonly exchange: Exchange;
   readonly method: string;
   readonly request: Request;
-  readonly #content: SharedContent | undefined;
-  readonly #input: ContentInput | undefined;
+  #content: SharedContent | undefined;
+  /** The request's share of the content; undefined where it has none. */
+  readonly #body: RequestBody | undefined;
+  #input: ContentInput | undefined;
   #wsgiInput: ContentInput | undefined;
   #headers: Headers | undefined;
   #url: string | undefined;
@@ -56,24 +55,33 @@ class Source implements OpenRequest {
     const method = this.method = methodOf(exchange.head);
     // A Request of these methods has no content (Fetch, "Request constructor"),
     // and what a peer sends all the same means nothing: RFC 9110 §9.3.1.
-    if (
-      exchange.head.framing !== "none" && method !== "GET" && method !== "HEAD"
-    ) {
-      this.#content = new SharedContent(exchange.body);
-      this.#input = this.#content.input(exchange.head);
-    }
+    const none = exchange.head.framing === "none" || method === "GET" ||
+      method === "HEAD";
+    this.#body = none ? undefined : this.#share();
     this.request = symbols === undefined ? this.real() : lazyRequest(this);
   }
 
   wsgiInput(): ContentInput {
-    const content = this.#content ?? new SharedContent(this.exchange.body);
-    return this.#wsgiInput ??= content.input(this.exchange.head);
+    return this.#wsgiInput ??= this.#inputOver(this.#share());
+  }
+
+  #share(): RequestBody {
+    return (this.#content ??= new SharedContent(this.exchange.body)).share();
+  }
+
+  #inputOver(body: RequestBody): ContentInput {
+    const { framing, contentLength } = this.exchange.head;
+    return new ContentInput(
+      body,
+      framing === "chunked" ? Infinity : contentLength,
+    );
   }
 
   close(): Promise<unknown> | undefined {
     this.#closed = true;
-    const arrival = this.#input?.detach();
-    return arrival ?? this.#wsgiInput?.detach();
+    this.#input?.detach();
+    this.#wsgiInput?.detach();
+    return this.#content?.close();
   }
 
   get url(): string {
@@ -92,8 +100,8 @@ class Source implements OpenRequest {
   get body(): ReadableStream<Octets> | null {
     if (this.#real !== undefined) return this.#real.body;
     if (this.#stream !== undefined) return this.#stream;
-    if (this.#input === undefined) return this.#stream = null;
-    const stream = this.#stream = this.#makeStream();
+    if (this.#body === undefined) return this.#stream = null;
+    const stream = this.#stream = this.#makeStream(this.#body);
     if (this.#used) void stream.cancel();
     return stream;
   }
@@ -109,8 +117,17 @@ class Source implements OpenRequest {
     if (this.#stream || this.#real) {
       return new Uint8Array(await this.real().arrayBuffer());
     }
-    if (this.#input === undefined) return new Uint8Array(0);
-    return await this.#read();
+    if (this.#body === undefined) return new Uint8Array(0);
+    this.#used = true;
+    const input = this.#input = this.#inputOver(this.#body);
+    try {
+      return await input.read() as Octets;
+    } catch (error) {
+      // The input would speak of wsgi.input.
+      throw this.#closed && error instanceof ApplicationError
+        ? tooLate()
+        : error;
+    }
   }
 
   /** One of the runtime's own. */
@@ -135,58 +152,77 @@ class Source implements OpenRequest {
     return Object.defineProperty(request, "method", { value: method });
   }
 
-  #makeStream(): ReadableStream<Octets> {
+  /** Pieces as they arrive, when they are asked for. */
+  #makeStream(body: RequestBody): ReadableStream<Octets> {
     return new ReadableStream<Octets>({
       pull: async (controller) => {
-        const piece = await this.#read(pieceBytes);
-        if (piece.length === 0) controller.close();
-        else controller.enqueue(piece);
+        this.#used = true;
+        const arrival = body.read();
+        const view = arrival instanceof Promise ? await arrival : arrival;
+        if (view === null) controller.close();
+        else controller.enqueue(new Uint8Array(view));
       },
       cancel: () => {
         this.#used = true;
       },
     }, { highWaterMark: 0 });
   }
+}
 
-  async #read(size?: number): Promise<Octets> {
-    this.#used = true;
-    try {
-      return await this.#input!.read(size) as Octets;
-    } catch (error) {
-      throw this.#closed && error instanceof ApplicationError
-        ? new TypeError("The request was read after its response had ended")
-        : error;
-    }
-  }
+function tooLate(): TypeError {
+  return new TypeError("The request was read after its response had ended");
 }
 
 /** The content of a request, for whoever reads it first. */
 class SharedContent {
   readonly #body: RequestBody;
   #reader: RequestBody | undefined;
+  #closed = false;
+  /** What the body owes, while it is waited for. */
+  #arrival: Promise<Uint8Array | null> | undefined;
 
   constructor(body: RequestBody) {
     this.#body = body;
   }
 
   /** One of those who may read it. */
-  input({ framing, contentLength }: RequestHead): ContentInput {
+  share(): RequestBody {
     const reader: RequestBody = {
       read: () => this.#read(reader),
       trailers: undefined,
     };
-    return new ContentInput(
-      reader,
-      framing === "chunked" ? Infinity : contentLength,
-    );
+    return reader;
+  }
+
+  /** Refuses every read from now on; returns what the last one waits for. */
+  close(): Promise<unknown> | undefined {
+    this.#closed = true;
+    return this.#arrival;
   }
 
   #read(reader: RequestBody): MaybePromise<Uint8Array | null> {
+    if (this.#closed) throw tooLate();
     this.#reader ??= reader;
-    if (this.#reader === reader) return this.#body.read();
-    throw new TypeError(
-      "The content was read already: the request and wsgi.input share it",
-    );
+    if (this.#reader !== reader) {
+      throw new TypeError(
+        "The content was read already: the request and wsgi.input share it",
+      );
+    }
+    const view = this.#body.read();
+    return view instanceof Promise ? this.#arriving(view) : view;
+  }
+
+  async #arriving(
+    arrival: Promise<Uint8Array | null>,
+  ): Promise<Uint8Array | null> {
+    this.#arrival = arrival;
+    try {
+      const view = await arrival;
+      if (this.#closed) throw tooLate();
+      return view;
+    } finally {
+      this.#arrival = undefined;
+    }
   }
 }
 
