@@ -287,11 +287,13 @@ class Streaming {
     this.#giveUp?.(error);
   };
 
-  /** Rejects with `ApplicationError` on what is no octets. */
+  /** Text goes as UTF-8: Elysia streams it, as Bun lets it. Rejects with
+   * `ApplicationError` on what is neither that nor octets. */
   #read(): Promise<Piece> {
     const coming = this.#reader.read().then(({ done, value }) => {
       if (done) return undefined;
       if (value instanceof Uint8Array) return value;
+      if (typeof value === "string") return encoder.encode(value);
       throw new ApplicationError(
         `The body of a response must give Uint8Array, not ${describe(value)}`,
       );

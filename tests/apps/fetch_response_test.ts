@@ -351,6 +351,19 @@ test("a stream that fails at once has sent nothing", async () => {
   assertEquals(exchange.response.committed, false);
 });
 
+test("pieces of text are sent as UTF-8", async () => {
+  const stream = new ReadableStream({
+    start(controller) {
+      for (const piece of ["gr\u00fc", "", "\u00dfe"]) {
+        controller.enqueue(piece);
+      }
+      controller.close();
+    },
+  });
+  const sent = await send(new Response(stream as never));
+  assertEquals(sent.content, "gr\xc3\xbc\xc3\x9fe");
+});
+
 test("a piece that is no octets is refused, and the stream cancelled", async () => {
   let cancelled = false;
   const stream = new ReadableStream({
