@@ -220,6 +220,7 @@ async function accompany(
 ): Promise<number> {
   let pid = arbiter.pid;
   let ended = false;
+  const unheard: DaemonSignal[] = [];
   let tellReady: () => void = () => {};
   attend(
     (signal) => void daemonHost.kill(pid, signal),
@@ -227,7 +228,9 @@ async function accompany(
   );
   const forget = forwarded.map((signal) =>
     daemonHost.onSignal(signal, () => {
-      daemonHost.kill(pid, signal);
+      // Between two arbiters nobody is there to hear it; a zombie would take it.
+      const heard = daemonHost.isAlive(pid) && daemonHost.kill(pid, signal);
+      if (!heard) unheard.push(signal);
       // While there are two, both are what is to be stopped.
       if (pid !== arbiter.pid && !ended && stopping.includes(signal)) {
         arbiter.kill(signal);
@@ -248,6 +251,7 @@ async function accompany(
     const next = await successorOf(pid, pidfile, daemonHost);
     if (next === undefined) break;
     pid = next;
+    for (const signal of unheard.splice(0)) daemonHost.kill(pid, signal);
   }
   for (const end of forget) end();
   if (code === 127) {

@@ -65,7 +65,7 @@ class Ground {
   readonly written = { stdout: "", stderr: "" };
   readonly env: Record<string, string | undefined> = {};
   readonly files = new Map<string, PathStatus>();
-  readonly alive = new Set<number>();
+  readonly alive = new Set<number>([500]);
   readonly handlers = new Map<DaemonSignal, () => void>();
   /** What `bind()` rejects with. */
   bindFailure: Error | undefined;
