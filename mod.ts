@@ -18,8 +18,10 @@
  * @module
  */
 import { detectTransport } from "./adapters/detect.ts";
+import type { FilesOptions } from "./src/apps/files.ts";
 import { wsgi, type WsgiOptions } from "./src/apps/wsgi.ts";
 import { serveHandler, type ServeOptions, type Server } from "./src/serve.ts";
+import type { Handler } from "./src/exchange.ts";
 import type { Application } from "./src/wsgi.ts";
 
 export * from "./src/stream.ts";
@@ -64,6 +66,28 @@ export {
 export { lint } from "./src/apps/lint.ts";
 export { detectTransport } from "./adapters/detect.ts";
 export { version } from "./src/version.ts";
+
+export type { FilesOptions } from "./src/apps/files.ts";
+export type { FileSource, OpenFile } from "./src/file_source.ts";
+
+/** Serves the files of a directory, with conditional and range requests and
+ * precompressed variants. What touches files is loaded at the first request,
+ * and is the runtime's own unless `options.source` says otherwise. */
+export function files(
+  directory: string,
+  options: Partial<FilesOptions> = {},
+): Handler {
+  let handler: Handler | Promise<Handler> | undefined;
+  const load = async (): Promise<Handler> => {
+    const { files } = await import("./src/apps/files.ts");
+    const { fileSource } = await import("./adapters/file_source.ts");
+    return handler = files(directory, { source: fileSource, ...options });
+  };
+  return async (exchange) => {
+    handler ??= load();
+    await (await handler)(exchange);
+  };
+}
 
 /** Serves a WSGI application on the runtime that this runs on. */
 export async function serve(
