@@ -293,11 +293,18 @@ export class Settings {
   readonly #flags: Flags;
   readonly #env: Environment;
   readonly #file: FileSettings | undefined;
+  readonly #defaults: Readonly<Record<string, string>>;
 
-  constructor(flags: Flags, env: Environment, file?: FileSettings) {
+  constructor(
+    flags: Flags,
+    env: Environment,
+    file?: FileSettings,
+    defaults: Readonly<Record<string, string>> = {},
+  ) {
     this.#flags = flags;
     this.#env = env;
     this.#file = file;
+    this.#defaults = defaults;
   }
 
   /** The value of an option; its text is "" when nothing gives one. */

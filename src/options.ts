@@ -112,7 +112,7 @@ export interface OptionEntry {
   readonly file?: false;
   /** Whether the configuration file may give it as a number. */
   readonly numeric?: true;
-  /** Who takes it; undefined for whoever serves: "serve" and "start". */
+  /** Who takes it; undefined for `servers`. */
   readonly tasks?: readonly Task[];
 }
 
