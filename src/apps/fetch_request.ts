@@ -7,6 +7,8 @@
  * `new Request(request)`, `fetch(request)` or `request.clone()` need it. Others
  * (Bun, later Nodes) take nothing but their own, so there each request is real
  * from the beginning. No global is changed.
+ *
+ * Length: what a request is made from, and the two ways to make it, are one.
  */
 import { ApplicationError, HttpError } from "../errors.ts";
 import type { Exchange, RequestBody, RequestHead } from "../exchange.ts";
