@@ -3,9 +3,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 
 /** How the runtime of this test starts the program. On Node it is `dist/cli.js`,
- * which the test runner has built. */
-export function programCommand(): [command: string, ...args: string[]] {
-  if ("Deno" in globalThis) return [process.execPath, "run", "-A", "mod.ts"];
+ * which the test runner has built. `denoOptions` are options of `deno run`. */
+export function programCommand(
+  denoOptions: readonly string[] = [],
+): [command: string, ...args: string[]] {
+  if ("Deno" in globalThis) {
+    return [process.execPath, "run", "-A", ...denoOptions, "mod.ts"];
+  }
   if ("Bun" in globalThis) return [process.execPath, "run", "mod.ts"];
   return [process.execPath, "dist/cli.js"];
 }
@@ -29,8 +33,9 @@ export interface Program {
 export async function startProgram(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  denoOptions: readonly string[] = [],
 ): Promise<Program> {
-  const [command, ...before] = programCommand();
+  const [command, ...before] = programCommand(denoOptions);
   const child: ChildProcess = spawn(command, [
     ...before,
     ...args,
