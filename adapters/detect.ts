@@ -3,7 +3,7 @@
  * The adapters are imported on demand, so that a bundle for one runtime can
  * leave the others out, and none is loaded that is not used. */
 import type { DaemonHost } from "../src/daemon/host.ts";
-import type { Host } from "../src/host.ts";
+import type { DevHost, Host } from "../src/host.ts";
 import type { Transport } from "../src/stream.ts";
 
 /** Deno's and Bun's own listeners where there are such, else `node:net`. */
@@ -34,4 +34,10 @@ export async function detectProcessHost(): Promise<Host> {
 export async function loadDaemonHost(): Promise<DaemonHost> {
   const { daemonHost } = await import("./daemon_host.ts");
   return daemonHost;
+}
+
+/** Files that change, keys and the browser, for a developer's server. */
+export async function loadDevHost(): Promise<DevHost> {
+  const { devHost } = await import("./dev_host.ts");
+  return devHost;
 }

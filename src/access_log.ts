@@ -4,6 +4,8 @@
  * calls and one string. Whatever a client or an application chose is escaped:
  * no value can leave its quotes or its line.
  *
+ * Length: a table of atoms, and the formats that are spelled out beside it.
+ *
  * @module
  */
 import { CommandError } from "./command_error.ts";
@@ -28,19 +30,23 @@ export const accessFormatNames: readonly string[] = [
   "common",
   "combined",
   "json",
+  "dev",
   "default",
 ];
 
 const remedy = "Use common, combined, json, or atoms as in " +
   "'%(h)s \"%(r)s\" %(s)s %({x-request-id}i)s'.";
 
-/** Compiles a format: `default`, `common`, `combined`, `json`, or a text with
- * atoms (`%(h)s`, `%({name}i)s`; `%%` is a percent sign). `pid` is shown by the
- * atom `p`. Throws `CommandError` on an atom that is none. */
+/** Compiles a format: `default`, `common`, `combined`, `json`, `dev`, or a text
+ * with atoms (`%(h)s`, `%({name}i)s`; `%%` is a percent sign). `pid` is shown by
+ * the atom `p`; `colours` are for the eyes of who reads `dev` on a terminal.
+ * Throws `CommandError` on an atom that is none. */
 export function compileAccessFormat(
   format: string,
   pid: number,
+  colours = false,
 ): AccessFormatter {
+  if (format === "dev") return (record) => formatDev(record, colours);
   if (format === "json") return (record) => formatJson(record, pid);
   const text = namedFormats[format] ?? format;
   if (text === defaultAccessFormat) return formatDefault;
@@ -322,6 +328,40 @@ function shownAgent(agent: string | undefined): string {
     lastAgentShown = shown(agent);
   }
   return lastAgentShown;
+}
+
+/** One glance a line: what was asked, what came of it, how long that took. */
+function formatDev(
+  { head, status, contentSent, elapsedMs }: AccessRecord,
+  colours: boolean,
+): string {
+  const method = shown(head?.method).padEnd(methodWidth);
+  const shade = colours ? shades[Math.floor(status / 100)] : undefined;
+  const result = shade === undefined
+    ? String(status)
+    : `\x1b[${shade}m${status}\x1b[0m`;
+  return `${method} ${shown(head?.target)} ${result} ${
+    elapsedMs.toFixed(1)
+  } ms ${sizeInWords(contentSent)}`;
+}
+
+/** Of the methods that are most of all: GET, POST, HEAD. */
+const methodWidth = 4;
+
+/** By the class of the status: well, elsewhere, the client's fault, ours. */
+const shades: readonly (string | undefined)[] = [
+  undefined,
+  undefined,
+  "32",
+  "36",
+  "33",
+  "31",
+];
+
+function sizeInWords(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  if (bytes < 1024 ** 2) return `${(bytes / 1024).toFixed(1)} kB`;
+  return `${(bytes / 1024 ** 2).toFixed(1)} MB`;
 }
 
 /** One object a line, every value through the encoder of its type. */

@@ -8,6 +8,7 @@ import {
   detectProcessHost,
   detectTransport,
   loadDaemonHost,
+  loadDevHost,
 } from "../adapters/detect.ts";
 import { run } from "./cli.ts";
 
@@ -17,5 +18,6 @@ host.exit(
     host,
     transport: detectTransport,
     daemonHost: loadDaemonHost,
+    devHost: loadDevHost,
   }),
 );

@@ -4,6 +4,8 @@
  * turns what goes wrong to a message that says how to fix it. The only room
  * that knows `@std/cli`, and with `mod.ts` the only one that joins the others.
  *
+ * Length: from here each command goes its own way.
+ *
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
@@ -25,13 +27,15 @@ import type { DaemonCommand } from "./daemon/errand.ts";
 import type { DaemonHost } from "./daemon/host.ts";
 import type { ArbiterRole, Role, WorkerRole } from "./daemon/protocol.ts";
 import { roleVariable } from "./daemon/role.ts";
-import type { Host } from "./host.ts";
+import type { RunningServer } from "./daemon/launcher.ts";
+import type { DevHost, Host } from "./host.ts";
 import {
   type CommandLine,
   helpPage,
   nearest,
   optionTable,
   readCommandLine,
+  servers,
   type Task,
 } from "./options.ts";
 import { serveUntilStopped } from "./single.ts";
@@ -45,6 +49,8 @@ export interface Runtime {
   readonly transport: () => Promise<Transport>;
   /** Asked for once there is more than one process. */
   readonly daemonHost: () => Promise<DaemonHost>;
+  /** Asked for once a developer is at work. */
+  readonly devHost: () => Promise<DevHost>;
 }
 
 /** Runs the program and resolves with its exit code: 0 after a stop that was
@@ -172,18 +178,21 @@ async function runCommand(
     flags,
     ...(role === undefined ? {} : { file: role.configFile }),
     ...(needsNoFile(command) ? { file: null } : {}),
+    ...(task === "dev"
+      ? { defaults: (await import("./dev.ts")).devDefaults }
+      : {}),
   };
   let loaded = await configure(command, sources, host);
   if (role === undefined) loaded = await enter(loaded, runtime);
   const { config } = loaded;
   switch (role?.type) {
     case "arbiter":
-      return await arbitrate(role, loaded, sources, args, runtime);
+      return await arbitrate(role, task, sources, args, loaded, runtime);
     case "worker":
       applyEnvironment(config, host);
-      return await work(role, loaded, runtime);
+      return await work(role, task, loaded, runtime);
   }
-  if (task !== "serve" && task !== "start") {
+  if (!isServer(task)) {
     return await ask(task, command, config, runtime);
   }
   for (const warning of loaded.warnings) {
@@ -198,6 +207,7 @@ async function runCommand(
     await hooksOf(loaded, await loadFor(config, host));
     return print(host, (await import("./config_report.ts")).configIsRight);
   }
+  if (task === "dev") return await startDeveloping(loaded, args, runtime);
   if (task === "start" || needsArbiter(config)) {
     return await startWorkers(task === "start", loaded, args, runtime);
   }
@@ -219,7 +229,7 @@ async function configure(
   try {
     return await loadConfig(sources, host);
   } catch (error) {
-    if (!(error instanceof CommandError) || serves(task)) throw error;
+    if (!(error instanceof CommandError) || isServer(task)) throw error;
     const loaded = await loadConfig({ ...sources, file: null }, host);
     host.write("stderr", formatCommandError(error));
     return loaded;
@@ -228,12 +238,12 @@ async function configure(
 
 /** With the pidfile named, the file has nothing to add. */
 function needsNoFile({ task, flags }: Command): boolean {
-  return !serves(task) &&
+  return !isServer(task) &&
     flags["pidfile"]?.length !== 0 && flags["config"]?.length === 0;
 }
 
-function serves(task: Task): boolean {
-  return task === "serve" || task === "start";
+function isServer(task: Task): task is "serve" | "start" | "dev" {
+  return servers.includes(task);
 }
 
 function print(host: Host, text: string): number {
@@ -334,6 +344,7 @@ async function startWorkers(
   { config, file }: LoadedConfig,
   args: readonly string[],
   { host, daemonHost }: Runtime,
+  attend?: (server: RunningServer) => void,
 ): Promise<number> {
   const processes = await daemonHost();
   const { launch } = await import("./daemon/launcher.ts");
@@ -344,32 +355,65 @@ async function startWorkers(
       args,
       configFile: file === undefined ? null : processes.absolute(file.path),
       daemon,
+      attend,
     },
     host,
     processes,
   );
 }
 
+/** Workers whose files are watched. */
+async function startDeveloping(
+  loaded: LoadedConfig,
+  args: readonly string[],
+  runtime: Runtime,
+): Promise<number> {
+  const { develop, devConfig } = await import("./dev.ts");
+  const config = devConfig(loaded.config);
+  return await develop(
+    config,
+    (attend) =>
+      startWorkers(false, { ...loaded, config }, args, runtime, attend),
+    runtime.host,
+    await runtime.daemonHost(),
+    await runtime.devHost(),
+  );
+}
+
+/** The configuration of a process that was started for this task. */
+async function configFor(
+  task: Task,
+  daemon: boolean,
+  loaded: LoadedConfig,
+): Promise<LoadedConfig> {
+  const { config } = loaded;
+  if (task === "dev") {
+    return { ...loaded, config: (await import("./dev.ts")).devConfig(config) };
+  }
+  if (!daemon) return loaded;
+  const { detachedConfig } = await import("./daemon/settings.ts");
+  return { ...loaded, config: detachedConfig(config) };
+}
+
 async function arbitrate(
   role: ArbiterRole,
-  loaded: LoadedConfig,
+  task: Task,
   sources: ConfigSources,
   args: readonly string[],
+  loaded: LoadedConfig,
   { host, daemonHost }: Runtime,
 ): Promise<number> {
   const { runArbiter } = await import("./daemon/arbiter_process.ts");
-  const { detachedConfig } = await import("./daemon/settings.ts");
-  const detached = (again: LoadedConfig) =>
-    role.daemon ? { ...again, config: detachedConfig(again.config) } : again;
+  const adapt = (again: LoadedConfig) => configFor(task, role.daemon, again);
   let reading = 0;
   return await runArbiter(
     {
       role,
-      loaded: detached(loaded),
+      loaded: await adapt(loaded),
       args,
       reread: async () => {
         reading++;
-        return detached(await loadConfig({ ...sources, reading }, host));
+        return await adapt(await loadConfig({ ...sources, reading }, host));
       },
     },
     host,
@@ -379,17 +423,20 @@ async function arbitrate(
 
 async function work(
   role: WorkerRole,
+  task: Task,
   loaded: LoadedConfig,
   { host, daemonHost, transport }: Runtime,
 ): Promise<number> {
   const { runWorker } = await import("./daemon/worker.ts");
-  const { detachedConfig } = await import("./daemon/settings.ts");
-  const { config } = loaded;
+  const viewErrors = task === "dev"
+    ? (await import("./dev_page.ts")).showErrors
+    : undefined;
   return await runWorker(
     role,
-    role.daemon ? { ...loaded, config: detachedConfig(config) } : loaded,
+    await configFor(task, role.daemon, loaded),
     host,
     await daemonHost(),
     await transport(),
+    viewErrors,
   );
 }

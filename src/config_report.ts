@@ -28,7 +28,12 @@ export function configReport(
   { file }: LoadedConfig,
   { env }: Pick<Host, "env">,
 ): string {
-  const settings = new Settings(sources.flags, env, file);
+  const settings = new Settings(
+    sources.flags,
+    env,
+    file,
+    sources.defaults,
+  );
   const rows = [
     applicationRow(sources.app, file),
     fileRow(settings.all("config"), file?.path),

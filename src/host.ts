@@ -111,3 +111,37 @@ export interface Host {
   /** Ends the process. */
   exit(code: number): never;
 }
+
+/** What of a folder is to be watched, by the names of what it holds. */
+export interface WatchInterest {
+  /** Whether changes of a file count. */
+  isSourceFile(name: string): boolean;
+  /** Whether a folder is looked into. */
+  isSourceFolder(name: string): boolean;
+}
+
+/** What comes of watching. */
+export interface WatchEvents {
+  /** A file is new, other than it was, or gone; `path` is relative to what is
+   * watched. May come more than once for one change. */
+  onChange(path: string): void;
+  /** Something is not watched, or not any more. */
+  onFailure(why: string): void;
+}
+
+/** What a developer's server asks of its machine. */
+export interface DevHost {
+  /** Watches the files below a folder; the returned function ends that. A link
+   * to a folder is not followed. */
+  watch(
+    folder: string,
+    interest: WatchInterest,
+    events: WatchEvents,
+  ): () => void;
+  /** Hands over each key that is pressed, Ctrl+C included; the returned
+   * function ends that and leaves the terminal as it was, as does the end of
+   * the process. Undefined when standard input is no terminal. */
+  keys(onKey: (key: string) => void): (() => void) | undefined;
+  /** Has the user's browser open an address. */
+  open(url: string, onFailure: (why: string) => void): void;
+}

@@ -40,7 +40,11 @@ export function openLogs(config: Config, host: Host): Logs {
     log,
     access: config.accessLog === "off" ? undefined : accessSink(
       destinations.open(config.accessLog, "--access-log"),
-      compileAccessFormat(config.accessLogFormat, host.pid),
+      compileAccessFormat(
+        config.accessLogFormat,
+        host.pid,
+        config.accessLog === "-" && wantsColours(host),
+      ),
     ),
     reopen: () => destinations.reopen(),
     close: () => destinations.close(),
