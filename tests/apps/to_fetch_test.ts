@@ -17,7 +17,6 @@ import { ApplicationError, HttpError, StreamError } from "../../src/errors.ts";
 import type { Logger } from "../../src/logger.ts";
 import type { Application, Environ, ResponseHeaders } from "../../src/wsgi.ts";
 import { bytes, FakeExchange, text } from "../support/fake_exchange.ts";
-import { LineLog } from "../examples/fixture.ts";
 import { Watch } from "../support/watch.ts";
 
 const plain: ResponseHeaders = [["Content-Type", "text/plain"]];
@@ -370,17 +369,22 @@ test("toFetchHandler() never gives more or less than was declared", async () => 
       yield bytes("ab");
       yield bytes(content);
     };
-  const log = new LineLog();
-  const short = await toFetchHandler(declaring("c"), { log })(
-    new Request("http://a/"),
-  );
+  const log = recording();
+  const work: Promise<unknown>[] = [];
+  const ask = (content: string) =>
+    toFetchHandler(declaring(content), { log })(
+      new Request("http://a/"),
+      undefined,
+      { waitUntil: (given: Promise<unknown>) => work.push(given) },
+    );
+  const short = await ask("c");
   await assertRejects(() => short.text(), ApplicationError);
-  const long = await toFetchHandler(declaring("cdefg"), { log })(
-    new Request("http://a/"),
-  );
+  const long = await ask("cdefg");
   assertEquals(await long.text(), "abcd");
-  await log.until(/Content ended after 3 of the 4 bytes declared/);
-  await log.until(/longer than its Content-Length/);
+  await Promise.all(work);
+  assertEquals(log.lines.length, 2);
+  assertStringIncludes(log.lines[0]!, "ended after 3 of the 4 bytes declared");
+  assertStringIncludes(log.lines[1]!, "longer than its Content-Length");
 });
 
 test("toFetch() refuses what HTTP forbids and leaves out what is the host's", async () => {
@@ -501,7 +505,7 @@ test("toFetch() holds no more than it must before it responds", async () => {
 });
 
 test("toFetch() refuses to write beyond the length, and after the host has left", async () => {
-  const log = new LineLog();
+  const log = recording();
   const long = toFetch(({ response }) => {
     response.start(200, "OK", [], 2);
     response.write(bytes("abc"));
