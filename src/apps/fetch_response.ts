@@ -168,14 +168,14 @@ const gatheredBytes = 65_536;
 /** So many pieces without a wait, and others have their turn. */
 const fairPieces = 128;
 
-type Piece = Uint8Array | undefined;
+type Result = ReadableStreamReadResult<Uint8Array | string>;
 
 /** A body that is read from its stream. */
 class Streaming {
   readonly #exchange: Exchange;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  /** The one read that is under way. */
-  #coming: Promise<Piece>;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array | string>;
+  /** Reads that are under way: two in the beginning, then one at a time. */
+  readonly #reads: Promise<Result>[] = [];
   /** Pieces since the last wait. */
   #atOnce = 0;
   /** Fails the wait for a piece. */
@@ -184,11 +184,12 @@ class Streaming {
 
   constructor(
     exchange: Exchange,
-    reader: ReadableStreamDefaultReader<Uint8Array>,
+    reader: ReadableStreamDefaultReader<Uint8Array | string>,
   ) {
     this.#exchange = exchange;
     this.#reader = reader;
-    this.#coming = this.#read();
+    this.#read();
+    this.#read();
   }
 
   /** `size` is the length, where something tells it. */
@@ -227,12 +228,16 @@ class Streaming {
     const pieces: Uint8Array[] = [];
     let length = 0;
     while (length < gatheredBytes && pieces.length < fairPieces) {
-      const piece = await soon(this.#coming);
-      if (piece === waiting) break;
+      // Where the second is there, the first is: one wait for a static body.
+      if (
+        await soon(this.#reads[1]!) === waiting &&
+        await soon(this.#reads[0]!) === waiting
+      ) break;
+      const piece = octets(await this.#reads.shift()!);
       if (piece === undefined) return { pieces, length, whole: true };
       pieces.push(piece);
       length += piece.length;
-      this.#coming = this.#read();
+      this.#read();
     }
     return { pieces, length, whole: false };
   }
@@ -240,27 +245,27 @@ class Streaming {
   async #sendRest(): Promise<void> {
     const { response } = this.#exchange;
     for (;;) {
-      const piece = await this.#next();
+      const piece = octets(await this.#next(this.#reads.shift()!));
       if (piece === undefined) return;
       await response.write(piece);
-      this.#coming = this.#read();
+      if (this.#reads.length === 0) this.#read();
     }
   }
 
-  /** The next piece; what was sent is on its way while it is awaited. */
-  async #next(): Promise<Piece> {
-    const piece = await soon(this.#coming);
-    if (piece !== waiting) {
+  /** What a read brings; what was sent is on its way while it is awaited. */
+  async #next(coming: Promise<Result>): Promise<Result> {
+    const result = await soon(coming);
+    if (result !== waiting) {
       if (++this.#atOnce >= fairPieces) await this.#letOthers();
       // A stream that was cancelled ends as one that is whole.
       if (this.#watching?.aborted) throw gone();
-      return piece;
+      return result;
     }
     this.#atOnce = 0;
     await this.#exchange.response.flush();
     return await new Promise((resolve, reject) => {
       this.#giveUp = reject;
-      this.#coming.then(resolve, reject);
+      coming.then(resolve, reject);
       this.#watch();
     });
   }
@@ -287,21 +292,23 @@ class Streaming {
     this.#giveUp?.(error);
   };
 
-  /** Text goes as UTF-8: Elysia streams it, as Bun lets it. Rejects with
-   * `ApplicationError` on what is neither that nor octets. */
-  #read(): Promise<Piece> {
-    const coming = this.#reader.read().then(({ done, value }) => {
-      if (done) return undefined;
-      if (value instanceof Uint8Array) return value;
-      if (typeof value === "string") return encoder.encode(value);
-      throw new ApplicationError(
-        `The body of a response must give Uint8Array, not ${describe(value)}`,
-      );
-    });
+  #read(): void {
+    const coming = this.#reader.read();
     // What is wrong with it is told when it is awaited.
     coming.catch(() => {});
-    return coming;
+    this.#reads.push(coming);
   }
+}
+
+/** The piece that was read; undefined at the end. Text goes as UTF-8: Elysia
+ * streams it, as Bun lets it. */
+function octets({ done, value }: Result): Uint8Array | undefined {
+  if (done) return undefined;
+  if (value instanceof Uint8Array) return value;
+  if (typeof value === "string") return encoder.encode(value);
+  throw new ApplicationError(
+    `The body of a response must give Uint8Array, not ${describe(value)}`,
+  );
 }
 
 function gone(): StreamError {
@@ -317,13 +324,19 @@ const microtasks = 10;
 /** What a promise settles with, if it does so without waiting for anything
  * outside. */
 async function soon<T>(promise: Promise<T>): Promise<T | typeof waiting> {
-  let settled = false;
-  const settle = () => {
-    settled = true;
-  };
-  promise.then(settle, settle);
-  for (let count = 0; count < microtasks && !settled; count++) await undefined;
-  return settled ? promise : waiting;
+  let outcome: T | typeof waiting = waiting;
+  let failed = false;
+  promise.then((value) => {
+    outcome = value;
+  }, () => {
+    failed = true;
+  });
+  for (let count = 0; count < microtasks; count++) {
+    await undefined;
+    if (failed) return promise;
+    if (outcome !== waiting) break;
+  }
+  return outcome;
 }
 
 /** Lets everything else that is ready have its turn. */
