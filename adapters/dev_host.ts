@@ -18,9 +18,15 @@ function keys(onKey: (key: string) => void): (() => void) | undefined {
   const take = (piece: Uint8Array) => {
     for (const key of new TextDecoder().decode(piece)) onKey(key);
   };
-  const restore = () => void stdin.setRawMode(false);
+  let lost = false;
+  const restore = () => {
+    if (!lost) stdin.setRawMode(false);
+  };
   // A terminal that is closed has nobody left who could press a key.
-  const lose = () => onKey("\x03");
+  const lose = () => {
+    lost = true;
+    onKey("\x03");
+  };
   stdin.setRawMode(true);
   stdin.on("data", take);
   stdin.on("end", lose);

@@ -1,7 +1,17 @@
 /** `headgate dev` as a developer has it, on the runtime of the test. */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
 import process from "node:process";
-import { addressIn, get, testDaemon, until } from "./support/daemon.ts";
+import {
+  addressIn,
+  get,
+  Started,
+  testDaemon,
+  until,
+} from "./support/daemon.ts";
+import { findTool } from "./support/tool.ts";
 
 const application = (answer: string) =>
   `export const app = {
@@ -77,3 +87,45 @@ testDaemon("without dev an error is a bare 500", async (daemon) => {
   process.kill(server.pid, "SIGTERM");
   assertEquals(await server.ended(), 0);
 });
+
+testDaemon(
+  "dev reads keys, and leaves a terminal as it was",
+  async (daemon) => {
+    const script = await findTool("script");
+    if (script === undefined) return;
+    daemon.write("app.mjs", application('"one"'));
+    const program = daemon.program.map((word) =>
+      existsSync(word) ? resolve(word) : word
+    );
+    const words = [...program, "dev", "app.mjs:app", "--bind=127.0.0.1:0"];
+    const command = `stty -g; ${words.join(" ")}; echo "code $?"; stty -g`;
+    const child = spawn(script, ["-qec", command, "/dev/null"], {
+      cwd: daemon.directory,
+      env: { ...process.env, TERM: "xterm", NO_COLOR: "", SHELL: "/bin/sh" },
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    const terminal = new Started(child);
+    const shown = (line: RegExp) =>
+      until(
+        () => line.test(terminal.stdout),
+        String(line),
+        () => terminal.told(),
+      );
+    try {
+      await shown(/Keys: o opens[^]*Ready in/);
+      await get(addressIn(terminal.stdout.replaceAll("\r", "")));
+      // deno-lint-ignore no-control-regex
+      await shown(/GET {2}\/ \x1b\[32m200\x1b\[0m/);
+      child.stdin.write("r");
+      await shown(/Reloaded: generation 2/);
+      child.stdin.write("q");
+      await shown(/code 0\r\n.+\r\n/);
+      const lines = terminal.stdout.trimEnd().split("\r\n");
+      assertEquals(lines.at(-1), lines[0]);
+    } finally {
+      // The terminal goes with it, and with that whoever still runs on it.
+      child.kill("SIGKILL");
+      await terminal.ended();
+    }
+  },
+);

@@ -161,7 +161,7 @@ const frame: SourceFrame = {
   lines: ["one();", "two('<b>');", "three();"],
 };
 
-function page(accept: string | undefined, error: unknown = new Error("<i>&")) {
+function page(accept: string | undefined, error: unknown = new Error("<em>&")) {
   const head = fakeHead({
     target: "/a?<script>",
     fields: [
@@ -178,7 +178,7 @@ test("errorPage() escapes whatever it shows", () => {
   assertEquals(type, "text/html; charset=utf-8");
   for (
     const shown of [
-      "<span>Error</span> &lt;i&gt;&amp;",
+      "<span>Error</span> &lt;em&gt;&amp;",
       "GET /a?&lt;script&gt;",
       "<td>&lt;u&gt;&quot;&#39;</td>",
       "/srv/&lt;app&gt;.ts:2",
@@ -186,7 +186,7 @@ test("errorPage() escapes whatever it shows", () => {
       "prefers-color-scheme: dark",
     ]
   ) assertStringIncludes(text, shown);
-  for (const raw of ["<script", "<u>", "<b>", "<app>"]) {
+  for (const raw of ["<script", "<u>", "<b>", "<app>", "<em>"]) {
     assert(!text.includes(raw), raw);
   }
 });
@@ -208,7 +208,7 @@ test("errorPage() is what the client likes best", () => {
 test("errorPage() tells programs and terminals the same", () => {
   const told = JSON.parse(page("application/json").text);
   assertEquals(told.error.name, "Error");
-  assertEquals(told.error.message, "<i>&");
+  assertEquals(told.error.message, "<em>&");
   assertEquals(told.source.line, 2);
   assertEquals(told.request.line, "GET /a?<script>");
   assertEquals(told.request.fields[0], ["host", "example.com"]);

@@ -1,6 +1,7 @@
 /** What a watched folder tells, on the runtime that the test runs on. */
 import { assert, assertEquals } from "@std/assert";
 import {
+  chmodSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -110,6 +111,7 @@ testWatch("what does not count is not told", async (watched) => {
   watched.write("node_modules/x/i.ts", "other than before");
   watched.write("node_modules/y/i.ts");
   readFileSync(watched.path("a.ts"));
+  chmodSync(watched.path("a.ts"), 0o600);
   watched.write("last.ts");
   await watched.until("last.ts");
 });
