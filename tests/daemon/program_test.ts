@@ -355,7 +355,7 @@ testDaemon(
     );
     assertMatch(await done(daemon, "reload"), /2 worker\(s\) serve/);
     await daemon.untilServing(2);
-    await daemon.untilLogged("bind has changed; that takes a restart");
+    await daemon.untilLogged("bind has changed; that takes a stop and a start");
     config("export default { workres: 2 };");
     const outcome = await daemon.order({ command: "reload" });
     assertEquals(outcome?.ok, false);
