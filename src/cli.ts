@@ -428,8 +428,9 @@ async function work(
   { host, daemonHost, transport }: Runtime,
 ): Promise<number> {
   const { runWorker } = await import("./daemon/worker.ts");
-  const viewErrors = task === "dev"
-    ? (await import("./dev_page.ts")).showErrors
+  // On a connection that stays open the next answer would be the old one's.
+  const manner = task === "dev"
+    ? { around: (await import("./dev_page.ts")).showErrors, idleSeconds: 0 }
     : undefined;
   return await runWorker(
     role,
@@ -437,6 +438,6 @@ async function work(
     host,
     await daemonHost(),
     await transport(),
-    viewErrors,
+    manner,
   );
 }

@@ -11,6 +11,7 @@ import {
   testDaemon,
   until,
 } from "./support/daemon.ts";
+import { RawClient } from "./support/raw_client.ts";
 import { findTool } from "./support/tool.ts";
 
 const application = (answer: string) =>
@@ -33,8 +34,15 @@ testDaemon("dev reloads what has changed", async (daemon) => {
   const address = addressIn(server.stdout);
   const answer = async () => (await get(address)).text;
   assertEquals(await answer(), "one");
+  // A browser keeps its connection, and shall not see the old one's answers.
+  const browser = await RawClient.connect(address);
+  await browser.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  await browser.until(() => /one$/.test(browser.receivedText), "an answer");
 
   daemon.write("app.mjs", application('"two"'));
+  await logged(/Reloaded: generation 2/);
+  await browser.untilEnded();
+  await browser.close();
   await until(async () => await answer() === "two", "two", () => server.told());
 
   daemon.write("app.mjs", application('"three'));

@@ -36,15 +36,15 @@ const patientSeconds = 5;
 /** How long all workers have to let go of each other's sockets. */
 const letGoSeconds = 0.1;
 
-/** Serves until it is told to leave, and resolves with its exit code. What
- * `around` makes of the handler is served in its place. */
+/** Serves until it is told to leave, and resolves with its exit code. It
+ * does as others do, save for what `manner` says. */
 export async function runWorker(
   role: WorkerRole,
   loaded: LoadedConfig,
   host: Host,
   daemonHost: DaemonHost,
   transport: Transport,
-  around?: Around,
+  manner?: Manner,
 ): Promise<number> {
   const { parent: arbiter } = daemonHost;
   const { config } = loaded;
@@ -80,7 +80,7 @@ export async function runWorker(
       daemonHost,
       transport,
       logs,
-      around,
+      manner,
       // The application may go to another directory.
       logPath: config.logFile === "-"
         ? null
@@ -125,14 +125,19 @@ interface Makings {
   readonly logs: Logs;
   /** Absolute path of the log file; null for standard output. */
   readonly logPath: string | null;
-  readonly around: Around | undefined;
+  readonly manner: Manner | undefined;
 }
 
-/** Makes a handler of a handler. */
-type Around = (
-  handler: Handler,
-  tools: { readonly log: Logger; readText(path: string): string },
-) => Handler;
+/** What a worker may do otherwise than others. */
+export interface Manner {
+  /** Makes the handler that is served of the application's. */
+  readonly around: (
+    handler: Handler,
+    tools: { readonly log: Logger; readText(path: string): string },
+  ) => Handler;
+  /** How long a connection may be idle at most, once the worker leaves. */
+  readonly idleSeconds: number;
+}
 
 /** What it serves with, once the application is loaded. */
 interface Made {
@@ -144,7 +149,7 @@ interface Made {
 
 /** Loads the application. Rejects with `CommandError`. */
 async function make(
-  { role, loaded, host, logs, around }: Makings,
+  { role, loaded, host, logs, manner }: Makings,
 ): Promise<Made> {
   const { log } = logs;
   const { seat, generation } = role;
@@ -159,7 +164,8 @@ async function make(
   const inner = hooks?.beforeRequests(handler, info) ?? handler;
   const table = new RequestTable();
   const gateway = createGateway(
-    around?.(inner, { log, readText: (path) => host.readText(path) }) ?? inner,
+    manner?.around(inner, { log, readText: (path) => host.readText(path) }) ??
+      inner,
     {
       limits: loaded.config.limits,
       log,
@@ -238,7 +244,14 @@ class Worker {
         this.#listening = this.#listening.then(() => this.#listen(order.fds));
         return;
       case "drain":
-        return this.#leave(undefined, order.graceSeconds, order.idleSeconds);
+        return this.#leave(
+          undefined,
+          order.graceSeconds,
+          Math.min(
+            order.idleSeconds,
+            this.#makings.manner?.idleSeconds ?? Infinity,
+          ),
+        );
       case "reopen":
         this.#makings.logs.reopen();
     }
