@@ -386,6 +386,19 @@ test("closing waits for a read that was left behind", async () => {
   assertEquals(exchange.body.reads, 1);
 });
 
+test("a piece that arrives after closing is not handed on", async () => {
+  const exchange = new FakeExchange({
+    method: "POST",
+    content: ["a"],
+    slowContent: true,
+  });
+  const open = openRequest(exchange);
+  const reading = open.request.body!.getReader().read();
+  while (exchange.body.reads === 0) await undefined;
+  open.close();
+  await assertRejects(() => reading, TypeError, "response had ended");
+});
+
 test("wsgi.input and the request share one content", async () => {
   const exchange = new FakeExchange({ method: "POST", content: ["a", "b"] });
   const first = openRequest(exchange);

@@ -214,6 +214,24 @@ test("a subclass, and a response of another make", async () => {
   assertEquals([sent.status, sent.content], [202, "abc"]);
 });
 
+test("what fetch() has decoded is not said to be encoded", async () => {
+  const fetched = {
+    [Symbol.toStringTag]: "Response",
+    status: 200,
+    statusText: "",
+    headers: new Headers({ "content-encoding": "gzip", "content-length": "9" }),
+    bodyUsed: false,
+    type: "basic",
+  };
+  const url = "http://example.com/";
+  const passed = await send({ ...fetched, body: streamOf("abc"), url });
+  assertEquals([passed.fields, passed.size], [[], 3]);
+  const asked = await send({ ...fetched, body: null, url }, { method: "HEAD" });
+  assertEquals(asked.field("content-length"), "9");
+  const own = await send({ ...fetched, body: streamOf("123456789"), url: "" });
+  assertEquals(own.field("content-encoding"), "gzip");
+});
+
 test("what is no Response is refused", async () => {
   for (
     const value of [
