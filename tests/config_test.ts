@@ -208,7 +208,7 @@ test("HEADGATE_* sets options that take a value", () => {
 
 const refusals: [Record<string, string | string[]>, string, string][] = [
   [{ "log-level": "inof" }, '--log-level: "inof"', "Did you mean info?"],
-  [{ type: "cgi" }, '--type: "cgi"', "auto"],
+  [{ type: "python" }, '--type: "python"', "auto"],
   [{ bind: "nowhere" }, '--bind: Cannot listen on "nowhere"', "nowhere:8000"],
   [{ bind: "" }, "--bind needs a value", "--bind 127.0.0.1:8000"],
   [{ "keep-alive": "soon" }, '--keep-alive: "soon"', "unlimited"],
