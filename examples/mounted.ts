@@ -11,7 +11,13 @@
  *     curl http://127.0.0.1:8000/hello/there
  *     curl -d 'some text' http://127.0.0.1:8000/api/count
  */
-import { type Application, mount, toFetch } from "../mod.ts";
+import {
+  type Application,
+  type FetchFunction,
+  type Handler,
+  mount,
+  toFetch,
+} from "../mod.ts";
 
 /** A WSGI application: SCRIPT_NAME is where it stands, PATH_INFO the rest. */
 const hello: Application = (environ, startResponse) => {
@@ -34,6 +40,7 @@ const api = {
 };
 
 /** What has no application of its own is 404. */
-export const site = mount({ "/hello": { wsgi: hello }, "/api": api });
+export const site: Handler = mount({ "/hello": { wsgi: hello }, "/api": api });
 
-export default { fetch: toFetch(site) };
+const served: { fetch: FetchFunction } = { fetch: toFetch(site) };
+export default served;

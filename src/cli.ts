@@ -264,6 +264,7 @@ async function ask(
     {
       pidfile,
       graceSeconds,
+      bootSeconds,
       json: switches.includes("json"),
       quick: switches.includes("quick"),
       workers: count,
