@@ -66,6 +66,7 @@ class Ground {
   readonly env: Record<string, string | undefined> = {};
   readonly files = new Map<string, PathStatus>();
   readonly alive = new Set<number>([500]);
+  readonly texts = new Map<string, string>();
   readonly handlers = new Map<DaemonSignal, () => void>();
   /** What `bind()` rejects with. */
   bindFailure: Error | undefined;
@@ -139,7 +140,7 @@ class Ground {
     },
     isAlive: (pid) => this.alive.has(pid),
     absolute: (path) => path.startsWith("/") ? path : `/home/${path}`,
-    readText: () => undefined,
+    readText: (path) => this.texts.get(path),
     lock: () => Promise.resolve({ release() {} }),
     askControl: () =>
       Promise.resolve(
@@ -397,6 +398,30 @@ test("launch() follows the arbiter that goes on, with its signals too", async ()
   ground.alive.delete(600);
   assertEquals(await launched.promise, 0);
   assertEquals(ground.handlers.size, 0);
+});
+
+test("launch() follows whoever has the pidfile after that one", async () => {
+  const ground = new Ground();
+  const launched = await ground.launch({ pidfile: "a.pid" });
+  ground.alive.add(600);
+  ground.arbiter.say({ type: "successor", pid: 600 });
+  ground.arbiter.end(0);
+  await settled();
+  // Between the two nobody is there to hear a signal.
+  ground.alive.delete(600);
+  ground.handlers.get("SIGHUP")?.();
+  assertEquals(ground.done.includes("SIGHUP 600"), false);
+  ground.alive.add(700);
+  ground.texts.set("/home/a.pid", "700\n");
+  const heard = () => ground.done.includes("SIGHUP 700");
+  const deadline = performance.now() + 10_000;
+  while (!heard() && performance.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert(heard(), "the next arbiter was told");
+  ground.texts.clear();
+  ground.alive.delete(700);
+  assertEquals(await launched.promise, 0);
 });
 
 test("launch() overlooks what is no notice", async () => {
