@@ -151,6 +151,44 @@ test("Gateway.shutdown() closes idle connections, new and kept alive", async () 
   assertEquals([gateway.connections, warned], [0, []]);
 });
 
+/** How long something takes, in seconds. A test may ask for the least alone:
+ * a machine can always be slower. */
+async function durationOf(work: Promise<void>): Promise<number> {
+  const began = performance.now();
+  await work;
+  return (performance.now() - began) / 1000;
+}
+
+test("Gateway.shutdown() measures from its own beginning what is idle", async () => {
+  const { gateway, connect } = serving(hello);
+  const kept = connect([request]);
+  await kept.untilQuiet();
+  // The clock of a gateway that serves is coarse: it has not moved meanwhile.
+  await new Promise((pass) => setTimeout(pass, 1200));
+  assert(await durationOf(gateway.shutdown(1000, 0.7)) >= 0.65);
+  assertEquals([kept.closed, kept.wasReset], [true, false]);
+});
+
+test("Gateway.shutdown() gives who has just connected a second to ask", async () => {
+  const { gateway, connect } = serving(hello);
+  const silent = connect();
+  assert(await durationOf(gateway.shutdown(1000, 0.05)) >= 0.9);
+  assertEquals([silent.closed, silent.wasReset], [true, false]);
+});
+
+test("Gateway forgives the time in which its process stood still", async () => {
+  const { gateway, connect } = serving(hello, { limits: { headSeconds: 0.2 } });
+  const stream = connect([request.slice(0, 9)]);
+  await stream.untilQuiet();
+  // What arrives while nothing turns is read after the clock has been looked at.
+  setImmediate(() => stream.push(request.slice(9)));
+  const until = performance.now() + 700;
+  while (performance.now() < until);
+  await stream.until(() => contents(stream).length > 0, "the answer");
+  assertEquals(contents(stream), ["hello"]);
+  await gateway.shutdown(0);
+});
+
 test("Gateway.shutdown() lets running requests end, and says that it closes", async () => {
   const opened = gate();
   const { gateway, connect, records, warned } = serving(async (exchange) => {

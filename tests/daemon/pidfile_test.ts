@@ -197,6 +197,17 @@ test("inspect() finds who answers", async () => {
   assertEquals(machine.locks.size, 0);
 });
 
+test("inspect() finds a successor that has not taken the name yet", async () => {
+  const machine = new FakeMachine();
+  const { daemon } = machine.start(1);
+  const paths = daemonPaths(pidfile, daemon);
+  machine.sockets.set(`${pidfile}.2.sock`, answerAs(8));
+  assertEquals(await inspect(paths, daemon, machine.clock), {
+    kind: "answering",
+    status: statusOf(8),
+  });
+});
+
 test("inspect() believes the lock, and not the pidfile", async () => {
   const machine = new FakeMachine();
   const { daemon } = machine.start(1);

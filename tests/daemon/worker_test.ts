@@ -323,6 +323,17 @@ test("a worker that drains accepts no more, and ends what runs", async () => {
   );
 });
 
+test("a worker that leaves gives the others time to let go of its sockets", async () => {
+  const ground = new Ground();
+  const [running] = await ground.load({});
+  ground.order(listen(3));
+  await ground.heard("listening");
+  const began = performance.now();
+  ground.order(drain());
+  await running;
+  assert(performance.now() - began >= 95);
+});
+
 test("a worker that is told to hurry cuts what runs", async () => {
   const ground = new Ground();
   const [running] = await ground.load();
