@@ -12,41 +12,11 @@
 import type * as FileSystem from "node:fs";
 import type Process from "node:process";
 import { Worker } from "node:worker_threads";
-
-/** What the thread is to do. */
-export interface WatchdogProgram {
-  /** The text of a function of `data` and a {@linkcode WatchdogThread}; of what
-   * is outside of it, it uses the globals of the language alone. */
-  readonly source: string;
-  /** What it is called with, sent as `postMessage` would. */
-  readonly data: unknown;
-}
-
-/** What a program is lent. */
-export interface WatchdogThread {
-  /** Milliseconds on a steady clock. */
-  now(): number;
-  /** Sleeps as `Atomics.wait` does; false when the watch is over. */
-  wait(
-    cells: Int32Array,
-    index: number,
-    value: number,
-    milliseconds: number,
-  ): boolean;
-  /** Writes whole lines to the log before it returns. */
-  write(text: string): void;
-  /** Ends the process at once. */
-  kill(): void;
-}
-
-/** What a watchdog is started with. */
-export interface WatchdogOptions {
-  /** Absolute path of the log file; null for standard output. The file is
-   * opened when there is something to write. */
-  readonly logPath: string | null;
-  /** There is no watch, or none any longer. */
-  readonly onFailure: (error: unknown) => void;
-}
+import type {
+  WatchdogOptions,
+  WatchdogProgram,
+  WatchdogThread,
+} from "../src/daemon/host.ts";
 
 /** A watch that is being kept. */
 export interface Watchdog {

@@ -10,6 +10,7 @@
  *
  * @module
  */
+import type { WatchdogProgram, WatchdogThread } from "./daemon/host.ts";
 import type { RequestWatch } from "./gate.ts";
 import { CR } from "./http/bytes.ts";
 import { escapeForLog } from "./logger.ts";
@@ -129,7 +130,7 @@ export class RequestTable implements RequestWatch {
   }
 
   /** The watch over this table, for another thread to keep. */
-  watch(terms: WatchTerms): WatchProgram {
+  watch(terms: WatchTerms): WatchdogProgram & { readonly data: WatchData } {
     return {
       source: `(data, thread) => (${keepWatch})(data, thread, ${escapeForLog})`,
       data: { ...terms, buffer: this.#buffer, layout },
@@ -145,38 +146,12 @@ export interface WatchTerms {
   readonly label: string;
 }
 
-/** A watch, for a thread that shares no code with this one. */
-export interface WatchProgram {
-  /** The text of a function of `data` and a {@linkcode WatchThread}, which
-   * returns when the watch is over. */
-  readonly source: string;
-  /** What it is called with; a thread can be sent it. */
-  readonly data: WatchData;
-}
-
 /** What {@linkcode keepWatch} is called with. */
 export interface WatchData extends WatchTerms {
   /** The table. */
   readonly buffer: SharedArrayBuffer;
   /** Where things are in it. */
   readonly layout: Readonly<Record<keyof Layout, number>>;
-}
-
-/** What a watch asks of its thread. */
-export interface WatchThread {
-  /** Milliseconds on a steady clock. */
-  now(): number;
-  /** Sleeps as `Atomics.wait` does; false when the watch is over. */
-  wait(
-    cells: Int32Array,
-    index: number,
-    value: number,
-    milliseconds: number,
-  ): boolean;
-  /** Writes whole lines to the log before it returns. */
-  write(text: string): void;
-  /** Ends the process at once. */
-  kill(): void;
 }
 
 /** Looks whether the loop turns, and says so when it has not for too long, and
@@ -186,7 +161,7 @@ export interface WatchThread {
  * and the globals of the language. */
 export function keepWatch(
   { buffer, layout, timeoutSeconds, label }: WatchData,
-  thread: WatchThread,
+  thread: WatchdogThread,
   escape: (text: string) => string,
 ): void {
   const cells = new Int32Array(buffer);

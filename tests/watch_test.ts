@@ -7,12 +7,8 @@ import { StreamError } from "../src/errors.ts";
 import type { Exchange, Handler } from "../src/exchange.ts";
 import type { RequestWatch } from "../src/gate.ts";
 import { createGateway } from "../src/gateway.ts";
-import {
-  keepWatch,
-  RequestTable,
-  type WatchData,
-  type WatchThread,
-} from "../src/watch.ts";
+import { keepWatch, RequestTable, type WatchData } from "../src/watch.ts";
+import type { WatchdogThread } from "../src/daemon/host.ts";
 import { MemoryStream } from "./support/memory_stream.ts";
 import { octets } from "./support/octets.ts";
 
@@ -24,7 +20,7 @@ interface Sleep {
 }
 
 /** A thread whose sleeps are told beforehand, and that ends after them. */
-class ScriptedThread implements WatchThread {
+class ScriptedThread implements WatchdogThread {
   readonly pauses: number[] = [];
   written = "";
   readonly #sleeps: Sleep[];
@@ -75,7 +71,7 @@ function run(
   const { source, data } = table.watch({ ...terms, timeoutSeconds });
   const program = new Function(`return ${source}`)() as (
     data: WatchData,
-    thread: WatchThread,
+    thread: WatchdogThread,
   ) => void;
   const thread = new ScriptedThread(sleeps);
   program(data, thread);

@@ -131,11 +131,29 @@ export type ControlOutcome =
 
 /** What another thread runs, which shares no code with this one. */
 export interface WatchdogProgram {
-  /** The text of a function of `data` and of what `adapters/watchdog.ts` lends
-   * it; of what is outside of it, it uses the globals of the language alone. */
+  /** The text of a function of `data` and a {@linkcode WatchdogThread}; of what
+   * is outside of it, it uses the globals of the language alone. It returns when
+   * the watch is over. */
   readonly source: string;
   /** What it is called with, sent as `postMessage` would. */
   readonly data: unknown;
+}
+
+/** What such a program is lent. */
+export interface WatchdogThread {
+  /** Milliseconds on a steady clock. */
+  now(): number;
+  /** Sleeps as `Atomics.wait` does; false when the watch is over. */
+  wait(
+    cells: Int32Array,
+    index: number,
+    value: number,
+    milliseconds: number,
+  ): boolean;
+  /** Writes whole lines to the log before it returns. */
+  write(text: string): void;
+  /** Ends the process at once. */
+  kill(): void;
 }
 
 /** Where a watchdog tells what it has seen. */
