@@ -94,3 +94,13 @@ export interface Transport {
     accept: (stream: ByteStream) => void,
   ): Promise<Listener>;
 }
+
+/** Where to connect: `path`, or `hostname` and `port`. */
+export interface ConnectOptions {
+  /** IP address or name; default `127.0.0.1`. */
+  readonly hostname?: string;
+  /** TCP port. */
+  readonly port?: number;
+  /** Unix-domain socket path, instead of hostname and port. */
+  readonly path?: string;
+}
