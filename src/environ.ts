@@ -9,6 +9,7 @@
  * `REQUEST_URI` tells it from others.
  */
 import type { Exchange, Fields, RequestHead } from "./exchange.ts";
+import { percentDecoded } from "./http/path_octets.ts";
 import type { Address } from "./stream.ts";
 import { ContentInput } from "./input.ts";
 import type {
@@ -108,15 +109,6 @@ function pathInfo(head: RequestHead, scriptName: string): string {
   if (scriptName === "" || !path.startsWith(scriptName)) return path;
   const rest = path.slice(scriptName.length);
   return rest === "" || rest.startsWith("/") ? rest : path;
-}
-
-/** Each octet one character; what is not a percent-encoding stays as it is. */
-function percentDecoded(path: string): string {
-  if (!path.includes("%")) return path;
-  return path.replace(
-    /%([0-9A-Fa-f]{2})/g,
-    (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)),
-  );
 }
 
 /** Makes `SCRIPT_NAME` of what a user writes: "/shop", "/shop/" and "shop" are

@@ -10,10 +10,10 @@ import type {
   RequestHead,
   TargetForm,
 } from "../exchange.ts";
+import { percentDecoded, percentEncoded } from "../http/path_octets.ts";
 import type { Address, MaybePromise } from "../stream.ts";
 import type { Environ, StartResponse } from "../wsgi.ts";
 import { FieldList } from "./field_list.ts";
-import { percentDecoded, percentEncoded } from "./path_octets.ts";
 import { PendingBody } from "./pending_body.ts";
 
 /** How much is asked of `wsgi.input` at a time. */

@@ -66,6 +66,8 @@ export interface FetchOptions {
   readonly log?: Logger;
   /** What `info.env` gives; default nothing. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Where the handler is mounted, for `info.environ`; default the root. */
+  readonly scriptName?: string;
 }
 
 /** Makes a handler of a fetch handler. What that throws comes out of the
@@ -79,19 +81,30 @@ export function fetchHandler(
       `A fetch handler is a function of a Request, not ${describe(handle)}`,
     );
   }
-  const { log = console, env = {} } = options;
-  return (exchange) => serve(handle, exchange, log, env);
+  const terms: Terms = {
+    log: options.log ?? console,
+    env: options.env ?? {},
+    scriptName: mountPoint(options.scriptName ?? ""),
+  };
+  return (exchange) => serve(handle, exchange, terms);
+}
+
+/** What all requests of a handler have in common. */
+interface Terms {
+  readonly log: Logger;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** As {@linkcode mountPoint} makes it. */
+  readonly scriptName: string;
 }
 
 /** A handler that answers at once with what is at hand is served at once. */
 function serve(
   handle: FetchHandler,
   exchange: Exchange,
-  log: Logger,
-  env: Readonly<Record<string, string | undefined>>,
+  terms: Terms,
 ): MaybePromise<void> {
   const open = openRequest(exchange);
-  const info = new Info(exchange, open, log, env);
+  const info = new Info(exchange, open, terms);
   const finish = (failure?: unknown): MaybePromise<void> => {
     const arrival = open.close();
     // Nobody else may read the content before this has settled.
@@ -130,10 +143,9 @@ function failureOf(error: unknown, { signal }: Exchange): unknown {
 }
 
 class Info implements FetchInfo {
-  readonly env: Readonly<Record<string, string | undefined>>;
   readonly #exchange: Exchange;
   readonly #open: OpenRequest;
-  readonly #log: Logger;
+  readonly #terms: Terms;
   #environ: Environ | undefined;
   #completed: Promise<void> | undefined;
   #settle: (() => void) | undefined;
@@ -143,13 +155,15 @@ class Info implements FetchInfo {
   constructor(
     exchange: Exchange,
     open: OpenRequest,
-    log: Logger,
-    env: Readonly<Record<string, string | undefined>>,
+    terms: Terms,
   ) {
     this.#exchange = exchange;
     this.#open = open;
-    this.#log = log;
-    this.env = env;
+    this.#terms = terms;
+  }
+
+  get env(): Readonly<Record<string, string | undefined>> {
+    return this.#terms.env;
   }
 
   get remoteAddr(): NetAddress {
@@ -166,8 +180,8 @@ class Info implements FetchInfo {
 
   #makeEnviron(): Environ {
     const environ = createEnviron(this.#exchange, {
-      errors: new LogErrorStream(this.#log),
-      scriptName: mountPoint(""),
+      errors: new LogErrorStream(this.#terms.log),
+      scriptName: this.#terms.scriptName,
       multithread: false,
       multiprocess: false,
       software: `headgate/${version}`,
@@ -200,7 +214,7 @@ class Info implements FetchInfo {
 
   waitUntil(work: PromiseLike<unknown>): void {
     Promise.resolve(work).catch((error: unknown) => {
-      this.#log.error(`waitUntil: ${traceOf(error)}`);
+      this.#terms.log.error(`waitUntil: ${traceOf(error)}`);
     });
   }
 

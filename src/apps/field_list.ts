@@ -1,5 +1,6 @@
 /** Field lines that did not come over a wire of ours, as a head holds them. */
 import type { FieldName, Fields } from "../exchange.ts";
+import { metaVariable } from "../http/fields.ts";
 
 /** Fields over pairs of a lower-case name and a value. */
 export class FieldList implements Fields {
@@ -41,13 +42,4 @@ function fieldName(lower: string): FieldName {
   const name = { lower, meta: metaVariable(lower) };
   if (names.size < REMEMBERED) names.set(lower, name);
   return name;
-}
-
-/** RFC 3875 §4.1.18, without those that would pass for another variable. */
-function metaVariable(lower: string): string | undefined {
-  if (lower.includes("_") || lower === "proxy") return undefined;
-  const upper = lower.toUpperCase().replaceAll("-", "_");
-  return upper === "CONTENT_TYPE" || upper === "CONTENT_LENGTH"
-    ? upper
-    : `HTTP_${upper}`;
 }

@@ -21,19 +21,19 @@
  *
  * A WSGI application finds the path in SCRIPT_NAME, and the rest in PATH_INFO. A
  * fetch handler and a handler see the whole URL, which is the one that its
- * client knows: a router is told its base path, as with Hono's `basePath()`. A
- * mount within a mount adds its paths to the one where it stands; what it does
+ * client knows: a router is told its base path, as with Hono's `basePath()`; in
+ * `info.environ` a fetch handler finds the two as WSGI does. A mount within a mount adds its paths to the one where it stands; what it does
  * not have is 404 and not asked of others.
  *
  * @module
  */
 import { mountPoint } from "../environ.ts";
 import type { Exchange, Handler } from "../exchange.ts";
+import { percentDecoded } from "../http/path_octets.ts";
 import type { MaybePromise } from "../stream.ts";
 import type { Application } from "../wsgi.ts";
 import { describe, quote } from "./contract.ts";
 import { type FetchHandler, fetchHandler, type FetchOptions } from "./fetch.ts";
-import { percentDecoded } from "./path_octets.ts";
 import { wsgi, type WsgiOptions } from "./wsgi.ts";
 
 /** What may stand at a path. */
@@ -44,7 +44,7 @@ export type Mountable =
   | Mount;
 
 /** How what is mounted is served, each by what concerns its kind. */
-export type MountOptions = Omit<WsgiOptions, "scriptName"> & FetchOptions;
+export type MountOptions = Omit<WsgiOptions & FetchOptions, "scriptName">;
 
 /** A handler that hands each exchange to what stands at its path. */
 export interface Mount {
@@ -125,7 +125,7 @@ function handlerOf(
       // Called as a method, because most are written as one.
       return fetchHandler(
         (request, info, context) => what.fetch(request, info, context),
-        options,
+        { ...options, scriptName: path },
       );
     }
     if ("wsgi" in what) {

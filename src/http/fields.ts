@@ -82,7 +82,7 @@ class InternedName implements FieldName {
 /** RFC 3875 §4.1.18. `foo_bar` and `foo-bar` would be one variable, and a
  * `Proxy` field would become HTTP_PROXY, which programs trust: both are left
  * out of every environ. */
-function metaVariable(lower: string): string | undefined {
+export function metaVariable(lower: string): string | undefined {
   if (lower.includes("_") || lower === "proxy") return undefined;
   const upper = lower.toUpperCase().replaceAll("-", "_");
   return upper === "CONTENT_TYPE" || upper === "CONTENT_LENGTH"

@@ -98,6 +98,21 @@ test("mount() takes every kind, and each sees what it should", async () => {
   });
 });
 
+test("mount() tells a fetch handler's environ where it stands", async () => {
+  const told = {
+    fetch: ((_request, { environ }) =>
+      new Response(
+        octets(`[${environ.SCRIPT_NAME}] [${environ.PATH_INFO}]`),
+      )) as FetchHandler,
+  };
+  const site = mount({ "/": told, "/in": mount({ "/ca f\u00e9": told }) });
+  await assertAnswers(site, {
+    "/x": "[] [/x]",
+    "/in/ca%20f%C3%A9/a%20b": "[/in/ca f\xc3\xa9] [/a b]",
+    "/in/%63a%20f%C3%A9": "[/in/ca f\xc3\xa9] []",
+  });
+});
+
 test("mount() calls fetch as a method, and looks at nothing else", async () => {
   const asked: (string | symbol)[] = [];
   const router = {
