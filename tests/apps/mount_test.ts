@@ -102,7 +102,9 @@ test("mount() tells a fetch handler's environ where it stands", async () => {
   const told = {
     fetch: ((_request, { environ }) =>
       new Response(
-        octets(`[${environ.SCRIPT_NAME}] [${environ.PATH_INFO}]`),
+        octets(`[${environ.SCRIPT_NAME}] [${environ.PATH_INFO}]`) as Uint8Array<
+          ArrayBuffer
+        >,
       )) as FetchHandler,
   };
   const site = mount({ "/": told, "/in": mount({ "/ca f\u00e9": told }) });
