@@ -63,6 +63,8 @@ export async function toHandler(
       const { fetchHandler } = await import("./apps/fetch.ts");
       return fetchHandler(loaded.application, { log, env: host.env });
     }
+    case "handler":
+      return loaded.application;
   }
 }
 

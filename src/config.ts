@@ -27,7 +27,7 @@ import {
 } from "./options.ts";
 
 /** The kinds of application that can be asked for. */
-export const applicationTypes = ["auto", "wsgi", "fetch"] as const;
+export const applicationTypes = ["auto", "wsgi", "fetch", "handler"] as const;
 
 /** One of `applicationTypes`. */
 export type ApplicationType = typeof applicationTypes[number];

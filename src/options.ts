@@ -126,7 +126,7 @@ export const optionTable: readonly OptionEntry[] = [
     name: "type",
     value: "TYPE",
     group: "Application",
-    summary: "What the application is: auto, wsgi or fetch",
+    summary: "What the application is: auto, wsgi, fetch or handler",
     fallback: "auto",
   },
   {

@@ -8,12 +8,13 @@
  * @module
  */
 import { CommandError } from "../command_error.ts";
+import type { Handler } from "../exchange.ts";
 import type { Host, ImportFailure, ModuleExports } from "../host.ts";
 import type { Application } from "../wsgi.ts";
 import type { FetchHandler } from "./fetch.ts";
 
 /** What the user says the application is; "auto" leaves it to us. */
-export type RequestedType = "auto" | "wsgi" | "fetch";
+export type RequestedType = "auto" | "wsgi" | "fetch" | "handler";
 
 /** An application and the interface that it speaks. */
 export type LoadedApplication =
@@ -24,6 +25,7 @@ export type LoadedApplication =
   & (
     | { readonly kind: "wsgi"; readonly application: Application }
     | { readonly kind: "fetch"; readonly application: FetchHandler }
+    | { readonly kind: "handler"; readonly application: Handler }
   );
 
 /** Where an application is to be found. */
@@ -156,7 +158,7 @@ export function selectApplication(
   type: RequestedType,
   exports: ModuleExports,
 ): LoadedApplication {
-  if (type !== "wsgi") {
+  if (type === "auto" || type === "fetch") {
     const application = findFetch(name, exports);
     if (application !== undefined) {
       return { kind: "fetch", application, exports };
@@ -183,6 +185,9 @@ export function selectApplication(
   }
   if (type === "fetch") {
     return { kind: "fetch", application: value as FetchHandler, exports };
+  }
+  if (type === "handler") {
+    return { kind: "handler", application: value as Handler, exports };
   }
   if (type === "auto") checkParameters(where, value.length);
   return { kind: "wsgi", application: value as Application, exports };
@@ -261,8 +266,9 @@ function undecided(path: string, exports: ModuleExports): CommandError {
   return new CommandError(
     1,
     `Cannot tell what the default export of ${path} is`,
-    "A function can be either: add --type fetch if it takes a Request, " +
-      `--type wsgi if (environ, startResponse)${example}.`,
+    "A function can be any: add --type fetch if it takes a Request, " +
+      "--type wsgi if (environ, startResponse), --type handler if an exchange" +
+      `${example}.`,
   );
 }
 
@@ -273,8 +279,8 @@ function checkParameters(where: string, count: number): void {
     1,
     `${where} takes ${count} parameter${count === 1 ? "" : "s"}; ` +
       "a WSGI application takes two (environ, startResponse)",
-    "Add --type fetch if it takes a Request, --type wsgi if it is one " +
-      "nonetheless.",
+    "Add --type fetch if it takes a Request, --type handler if an exchange, " +
+      "--type wsgi if it is one nonetheless.",
   );
 }
 

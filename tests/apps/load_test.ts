@@ -133,6 +133,34 @@ test("--type fetch takes a function", async () => {
   assertStringIncludes(error.remedy, "--type fetch");
 });
 
+test("--type handler takes a function of an exchange", () => {
+  const handler = () => {};
+  const site = Object.assign(handler, { fetch: () => new Response() });
+  for (
+    const [name, exports] of [["a", { a: site }], [undefined, {
+      default: site,
+      fetch: () => {},
+    }]] as const
+  ) {
+    const loaded = select(name, exports, "handler");
+    assertEquals(loaded.kind, "handler");
+    assertStrictEquals(loaded.application, site);
+  }
+  assertThrows(
+    () => select("app", { app: fetcher("app") }, "handler"),
+    CommandError,
+    "app.ts:app is an object",
+  );
+  const undecided = [
+    () => select("h", { h: (_exchange: unknown) => {} }),
+    () => select(undefined, { default: handler }),
+  ];
+  for (const choose of undecided) {
+    const error = assertThrows(choose, CommandError);
+    assertStringIncludes(error.remedy, "--type handler");
+  }
+});
+
 test("--type wsgi overlooks a fetch", () => {
   const callable = Object.assign(app, { fetch: () => new Response() });
   assertStrictEquals(select("app", { app: callable }, "wsgi").kind, "wsgi");
