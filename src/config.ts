@@ -32,7 +32,14 @@ export const applicationTypes = ["auto", "wsgi", "fetch", "handler"] as const;
 /** One of `applicationTypes`. */
 export type ApplicationType = typeof applicationTypes[number];
 
-/** A directory whose files are served. */
+/** Which request content is read whole before an application outside of this
+ * process is asked. */
+export const spoolModes = ["off", "chunked", "all"] as const;
+
+/** One of `spoolModes`. */
+export type SpoolMode = typeof spoolModes[number];
+
+/** A directory whose files are served, or run. */
 export interface StaticDirectory {
   /** What their paths begin with in a URL: "/assets", or "/". */
   readonly prefix: string;
@@ -43,7 +50,8 @@ export interface StaticDirectory {
 /** What the program is to do, complete and checked: plain data. Where the
  * command line says 0 or "unlimited" for no bound at all, this has `Infinity`. */
 export interface Config {
-  /** FILE or FILE:NAME; undefined for the welcome application. */
+  /** FILE or FILE:NAME, a Python application or the address of a server;
+   * undefined for the welcome application. */
   readonly app: string | undefined;
   /** What kind of application it is. */
   readonly type: ApplicationType;
@@ -53,6 +61,27 @@ export interface Config {
   readonly env: Readonly<Record<string, string>>;
   /** Directories whose files are served before the application is asked. */
   readonly statics: readonly StaticDirectory[];
+  /** The Python interpreter; undefined to look for one. */
+  readonly python: string | undefined;
+  /** Where Python modules are looked for besides the working directory. */
+  readonly pythonPath: readonly string[];
+  /** How many Python processes each worker has. */
+  readonly pythonWorkers: number;
+  /** How many requests each of them serves at a time. */
+  readonly threads: number;
+  /** How many connections a worker has to a server of applications. */
+  readonly connections: number;
+  /** The directory of a FastCGI server's scripts; undefined where it has none,
+   * but serves every path. */
+  readonly root: string | undefined;
+  /** The script that serves a directory of `root`. */
+  readonly index: string;
+  /** Directories whose executables are run. */
+  readonly cgi: readonly StaticDirectory[];
+  /** Which request content is read whole before it is handed on. */
+  readonly spool: SpoolMode;
+  /** Directories from which an application may have files sent. */
+  readonly sendFileRoots: readonly string[];
   /** Where to listen, each readable by `parseBind()`. */
   readonly bind: readonly string[];
   /** Length of the kernel's accept queue. */
@@ -87,6 +116,11 @@ export interface Config {
   readonly timeoutSeconds: number;
   /** How long a worker may take to load its application. */
   readonly bootSeconds: number;
+  /** How long an application outside of this process may send and take
+   * nothing. */
+  readonly backendSeconds: number;
+  /** How long a request may wait for such an application. */
+  readonly queueSeconds: number;
   /** How long running requests may take to end. */
   readonly graceSeconds: number;
   /** The gateway's bounds. */
@@ -184,13 +218,17 @@ export function findConfigFile(flags: Flags, host: Host): string | undefined {
 
 const ourPrefix = "HEADGATE_";
 
+/** What the neighbours of a service of our name are given. */
+const kubernetesName = /^HEADGATE_(?:PORT|SERVICE)(?:_|$)/;
+
 /** Names that nobody reads and that look like a mistyped one. Others may be
- * somebody else's: a service of that name has its own under Kubernetes. */
+ * somebody else's. */
 function warningsFor(env: Environment): string[] {
   const known = optionTable.filter((option) => option.variable !== false)
     .map(({ name }) => variableName(name));
   return Object.keys(env).flatMap((name) => {
     if (!name.startsWith(ourPrefix) || known.includes(name)) return [];
+    if (kubernetesName.test(name)) return [];
     const meant = nearest(
       name.slice(ourPrefix.length),
       known.map((one) => one.slice(ourPrefix.length)),
@@ -231,6 +269,16 @@ export function readConfig(
     chdir: readOptional(settings.one("chdir")),
     env: readVariables(settings.all("env")),
     statics: readStatics(settings.all("static")),
+    python: readOptional(settings.one("python")),
+    pythonPath: settings.all("pythonpath").map(({ text }) => text),
+    pythonWorkers: readPlenty(settings.one("python-workers"), mostWorkers),
+    threads: readPlenty(settings.one("threads"), mostThreads),
+    connections: readPlenty(settings.one("connections"), mostThreads),
+    root: readOptional(settings.one("root")),
+    index: readFileName(settings.one("index")),
+    cgi: readStatics(settings.all("cgi-dir").map(namedPrefix)),
+    spool: readChoice(settings.one("spool"), spoolModes),
+    sendFileRoots: settings.all("sendfile-root").map(({ text }) => text),
     bind: settings.all("bind").map(readBind),
     backlog: readCount(settings.one("backlog")),
     workers: readWorkers(settings.one("workers")),
@@ -254,6 +302,10 @@ export function readConfig(
       endless: true,
     }) || Infinity,
     bootSeconds: readSeconds(settings.one("boot-timeout"), { endless: true }),
+    backendSeconds: readSeconds(settings.one("backend-timeout"), {
+      endless: true,
+    }),
+    queueSeconds: readSeconds(settings.one("queue-timeout"), { endless: true }),
     graceSeconds: readSeconds(settings.one("graceful-timeout"), { zero: true }),
     limits: readLimits(settings),
   };
@@ -498,6 +550,44 @@ function readStatic({ text, source, example }: Setting): StaticDirectory {
       : prefix.startsWith("/")
       ? `${source}: ${prefix} cannot begin the path of a URL`
       : `${source}: the prefix "${prefix}" does not start with /`,
+    `Write ${example}, for example.`,
+  );
+}
+
+/** A directory without a prefix is found below its own name. */
+function namedPrefix(setting: Setting): Setting {
+  const { text, source } = setting;
+  if (text.includes("=")) return setting;
+  const name = text.replace(/\/+$/, "").replace(/^.*\//s, "");
+  const prefix = `/${name}`;
+  if (name !== "" && !/^\.+$/.test(name) && prefixPattern.test(prefix)) {
+    return { ...setting, text: `${prefix}=${text}` };
+  }
+  throw new CommandError(
+    2,
+    `${source}: the name of ${text} cannot begin the path of a URL`,
+    `Write where it is found, as in ${source} /cgi-bin=${text}.`,
+  );
+}
+
+/** More threads in one process than this are taken for a slip of the pen. */
+const mostThreads = 1000;
+
+function readPlenty(setting: Setting, most: number): number {
+  const count = readCount(setting);
+  if (count <= most) return count;
+  throw new CommandError(
+    2,
+    `${setting.source}: ${count} is more than ${most}`,
+    `Write ${setting.example}, for example.`,
+  );
+}
+
+function readFileName({ text, source, example }: Setting): string {
+  if (/^[^/\0.][^/\0]*$/.test(text)) return text;
+  throw new CommandError(
+    2,
+    `${source}: "${text}" is not the name of a file below --root`,
     `Write ${example}, for example.`,
   );
 }

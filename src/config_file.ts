@@ -20,7 +20,8 @@ import {
 /** What a configuration file may say: every key is an option of the command
  * line, and what that does is said by `headgate --help`. */
 export interface HeadgateConfig extends Hooks {
-  /** The application, FILE or FILE:NAME. */
+  /** The application: FILE or FILE:NAME, a Python application or the address
+   * of a server. */
   readonly app?: string;
   /** What kind of application it is. */
   readonly type?: "auto" | "wsgi" | "fetch";
@@ -32,6 +33,28 @@ export interface HeadgateConfig extends Hooks {
     | readonly string[];
   /** Directories whose files are served, PREFIX=DIR: one or several. */
   readonly static?: string | readonly string[];
+  /** The Python interpreter. */
+  readonly python?: string;
+  /** Where Python modules are looked for too: one directory or several. */
+  readonly pythonpath?: string | readonly string[];
+  /** Python processes of each worker. */
+  readonly pythonWorkers?: number;
+  /** Threads of each. */
+  readonly threads?: number;
+  /** Connections of each worker to a FastCGI or SCGI server, at most. */
+  readonly connections?: number;
+  /** The directory of a FastCGI server's scripts. */
+  readonly root?: string;
+  /** The script that serves a directory of `root`. */
+  readonly index?: string;
+  /** Directories whose executables are run, DIR or PREFIX=DIR: one or
+   * several. */
+  readonly cgiDir?: string | readonly string[];
+  /** Which request content is read whole before it is handed on. */
+  readonly spool?: "off" | "chunked" | "all";
+  /** Directories from which an application may have files sent: one or
+   * several. */
+  readonly sendfileRoot?: string | readonly string[];
   /** Where to listen: one address or several; a number is a port. */
   readonly bind?: string | number | readonly (string | number)[];
   /** Length of the kernel's accept queue. */
@@ -73,6 +96,11 @@ export interface HeadgateConfig extends Hooks {
   readonly headTimeout?: number;
   /** Seconds for more of the request content to arrive. */
   readonly bodyTimeout?: number | "unlimited";
+  /** Seconds for an application outside of this process to send or take
+   * something. */
+  readonly backendTimeout?: number | "unlimited";
+  /** Seconds for a request to wait until such an application is free. */
+  readonly queueTimeout?: number | "unlimited";
   /** Seconds for the next request of a connection. */
   readonly keepAlive?: number | "unlimited";
   /** Bytes of the request line. */

@@ -11,6 +11,7 @@ import { defaultLimits } from "./limits.ts";
 /** The groups of the help page, in their order. */
 export const optionGroups = [
   "Application",
+  "Python, FastCGI and CGI",
   "Configuration",
   "Listening",
   "Processes",
@@ -151,6 +152,84 @@ export const optionTable: readonly OptionEntry[] = [
     summary: "Serve the files of a directory below a path, before the " +
       "application; may be repeated",
     example: "/assets=public",
+    repeatable: true,
+  },
+  {
+    name: "python",
+    value: "PATH",
+    group: "Python, FastCGI and CGI",
+    summary: "The interpreter; else that of the active virtual environment, " +
+      "else python3",
+  },
+  {
+    name: "pythonpath",
+    value: "DIR",
+    group: "Python, FastCGI and CGI",
+    summary: "Look there for Python modules too; may be repeated",
+    repeatable: true,
+  },
+  {
+    name: "python-workers",
+    value: "N",
+    group: "Python, FastCGI and CGI",
+    summary: "Python processes of each worker",
+    fallback: "1",
+    numeric: true,
+  },
+  {
+    name: "threads",
+    value: "N",
+    group: "Python, FastCGI and CGI",
+    summary: "Threads of each: how many requests it serves at a time",
+    fallback: "4",
+    numeric: true,
+  },
+  {
+    name: "connections",
+    value: "N",
+    group: "Python, FastCGI and CGI",
+    summary: "Connections of each worker to a FastCGI or SCGI server, at most",
+    fallback: "32",
+    numeric: true,
+  },
+  {
+    name: "root",
+    value: "DIR",
+    group: "Python, FastCGI and CGI",
+    summary: "For FastCGI: the directory of the scripts; other files below " +
+      "it are served as they are",
+  },
+  {
+    name: "index",
+    value: "FILE",
+    group: "Python, FastCGI and CGI",
+    summary: "For FastCGI: the script that serves a directory, and whatever " +
+      "names no file",
+    fallback: "index.php",
+  },
+  {
+    name: "cgi-dir",
+    value: "[PREFIX=]DIR",
+    group: "Python, FastCGI and CGI",
+    summary: "Run the executables of a directory below a path, by default " +
+      "/ and its name; may be repeated",
+    example: "/cgi-bin=scripts",
+    repeatable: true,
+  },
+  {
+    name: "spool",
+    value: "WHAT",
+    group: "Python, FastCGI and CGI",
+    summary: "Which request content is read whole before one of these is " +
+      "asked: off, chunked (whose length they need) or all",
+    fallback: "chunked",
+  },
+  {
+    name: "sendfile-root",
+    value: "DIR",
+    group: "Python, FastCGI and CGI",
+    summary: "Send files below it where a response has X-Sendfile or " +
+      "X-Accel-Redirect; may be repeated",
     repeatable: true,
   },
   {
@@ -334,6 +413,23 @@ export const optionTable: readonly OptionEntry[] = [
     group: "Timeouts, in seconds",
     summary: "For more of the request content to arrive, or unlimited",
     fallback: String(defaultLimits.bodySeconds),
+    numeric: true,
+  },
+  {
+    name: "backend-timeout",
+    value: "N",
+    group: "Timeouts, in seconds",
+    summary: "For a Python, FastCGI or CGI application to send or take " +
+      "something, or unlimited; one in Python is replaced then",
+    fallback: "30",
+    numeric: true,
+  },
+  {
+    name: "queue-timeout",
+    value: "N",
+    group: "Timeouts, in seconds",
+    summary: "For a request to wait until one of them is free, or unlimited",
+    fallback: "30",
     numeric: true,
   },
   {
@@ -570,13 +666,18 @@ Examples:
   headgate app.ts:app -b :8080          every interface, port 8080
   headgate app.ts:app -b unix:app.sock  behind a proxy on this machine
   headgate app.ts:app --access-log access.log --log-level debug
+  headgate flaskapp:app --workers 2     a Python WSGI application
+  headgate fastcgi+unix:/run/php.sock --root public    PHP-FPM
+  headgate --cgi-dir cgi-bin            any executable, below /cgi-bin
   headgate dev server.ts                reloads on change, shows errors
   headgate start app.ts:app -w auto     a worker per core, in the background
   headgate status; headgate stop        the same server, by its pidfile
 
 APP is FILE:NAME, or FILE alone for its default export; the file is
-JavaScript or TypeScript (.js .mjs .cjs .ts .mts .tsx). Write ./start for a
-file that is called like a command.
+JavaScript or TypeScript (.js .mjs .cjs .ts .mts .tsx). For Python it is
+MODULE:CALLABLE, MODULE:FACTORY() or FILE.py:CALLABLE. A server elsewhere is
+fastcgi://HOST:PORT, fastcgi+unix:PATH, scgi://HOST:PORT or scgi+unix:PATH.
+Write ./start for a file that is called like a command.
 `;
 
 const closing = `Environment:
