@@ -1,6 +1,7 @@
 /**
- * Errors that say whose fault it was: the peer's, the line's or the
- * application's. Anything else that is thrown is our own fault.
+ * Errors that say whose fault it was: the peer's, the line's, the
+ * application's, or that of a program behind us. Anything else that is thrown
+ * is our own fault.
  *
  * @module
  */
@@ -33,4 +34,27 @@ export class StreamError extends Error {
 export class ApplicationError extends Error {
   /** "ApplicationError". */
   override readonly name = "ApplicationError";
+}
+
+/** A program behind us (a FastCGI responder, a CGI program) failed, broke its
+ * protocol, is too busy or too slow: answered if nothing is sent, else a cut. */
+export class BackendError extends Error {
+  /** "BackendError". */
+  override readonly name = "BackendError";
+  /** What to answer: 502, 503 or 504. */
+  readonly status: 502 | 503 | 504;
+  /** The offending octets, for the log only; escape them there. */
+  readonly detail: string | undefined;
+
+  /** `message` never quotes what the program sent: that goes into `detail`. */
+  constructor(
+    status: 502 | 503 | 504,
+    message: string,
+    detail?: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.status = status;
+    this.detail = detail;
+  }
 }
