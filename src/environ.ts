@@ -8,9 +8,14 @@
  * RFC 3875, where PATH_INFO is empty or starts with "/": it is "", and
  * `REQUEST_URI` tells it from others.
  */
-import type { Exchange, Fields, RequestHead } from "./exchange.ts";
+import type {
+  Exchange,
+  Fields,
+  RequestHead,
+  ResponseFields,
+} from "./exchange.ts";
 import { percentDecoded } from "./http/path_octets.ts";
-import type { Address } from "./stream.ts";
+import type { Address, MaybePromise } from "./stream.ts";
 import { ContentInput } from "./input.ts";
 import type {
   Environ,
@@ -182,6 +187,10 @@ class ExchangeContext implements RequestContext {
 
   get signal(): AbortSignal {
     return this.#exchange.signal;
+  }
+
+  informational(status: number, headers: ResponseFields): MaybePromise<void> {
+    return this.#exchange.response.informational(status, headers);
   }
 
   get trailers(): readonly (readonly [string, string])[] {

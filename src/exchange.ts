@@ -89,8 +89,16 @@ export type ResponseFields =
   readonly (readonly [name: string, value: string])[];
 
 /** The way back. Every call is legal in one order only:
- * `start`, then `write` any number of times, then `end`. */
+ * `start`, then `write` any number of times, then `end`; `informational` as
+ * long as nothing of that is sent. */
 export interface ResponseWriter {
+  /** Sends an interim response (RFC 9110 §15.2) at once, as 103 (Early Hints,
+   * RFC 8297) is one; returns a promise when the peer must drain first. Where
+   * nobody could take it, which is HTTP/1.0 and hosts that have no room for it,
+   * it is dropped. Fields that speak of the connection or of a content are left
+   * out. Throws `ApplicationError` on a status other than 102 to 199, on fields
+   * that HTTP forbids, and once the head is on its way. */
+  informational(status: number, fields: ResponseFields): MaybePromise<void>;
   /** Checks and keeps the status and fields; nothing is sent yet. May be
    * called again, to replace them, until something is sent.
    * `size` is the content length in bytes when the caller knows it and the

@@ -14,6 +14,7 @@ import { dateLine } from "./http/date.ts";
 import {
   type ComposedHead,
   composeHead,
+  composeInterim,
   wholeHead,
 } from "./http/response_head.ts";
 import { forbidsContent } from "./http/status.ts";
@@ -109,15 +110,29 @@ export class WireResponse implements ResponseWriter {
     return this.#head?.fields ?? noFields;
   }
 
+  informational(status: number, fields: ResponseFields): MaybePromise<void> {
+    this.#checkReplaceable();
+    const text = composeInterim(status, fields);
+    // RFC 9110 §15.2: never to whom HTTP/1.1 is unknown.
+    if (this.#terms.version < 11) return;
+    this.#wire.putText(text);
+    const pending = this.#wire.flush();
+    return pending === undefined ? undefined : neverUnhandled(pending);
+  }
+
+  #checkReplaceable(): void {
+    if (this.committed) {
+      throw new ApplicationError("The head of this response has been sent");
+    }
+  }
+
   start(
     status: number,
     reason: string,
     fields: ResponseFields,
     size?: number,
   ): void {
-    if (this.committed) {
-      throw new ApplicationError("The head of this response has been sent");
-    }
+    this.#checkReplaceable();
     if (size !== undefined && !(Number.isSafeInteger(size) && size >= 0)) {
       throw new ApplicationError(`Size ${size} is not a content length`);
     }

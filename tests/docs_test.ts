@@ -51,6 +51,7 @@ test("links lead to files", () => {
   const pages = [
     "README.md",
     "docs/daemon.md",
+    "docs/fetch.md",
     "src/README.md",
     "examples/README.md",
     "examples/exercise/part3/README.md",

@@ -331,6 +331,78 @@ test("WireResponse.start() may replace what was given, until it is sent", () => 
   ]);
 });
 
+const hint: ResponseFields = [["Link", "</a.css>; rel=preload"]];
+
+test("WireResponse.informational() sends at once what is no final response", () => {
+  const { response, stream, wire } = begin();
+  response.start(200, "OK", []);
+  response.informational(103, [
+    ...hint,
+    ["Connection", "close"],
+    ["Content-Length", "2"],
+    ["Transfer-Encoding", "chunked"],
+  ]);
+  assertEquals(
+    latin1(stream.output),
+    "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n",
+  );
+  response.informational(199, []);
+  response.write(octets("ab"));
+  response.end();
+  wire.flush();
+  assertEquals(
+    parseResponses(stream.output).map(({ status }) => status),
+    [103, 199, 200],
+  );
+});
+
+test("WireResponse.informational() tells nobody who speaks HTTP/1.0", () => {
+  const { response, sent } = begin({ version: 10 });
+  response.informational(103, hint);
+  response.start(200, "OK", []);
+  response.end();
+  assertEquals(sent().status, 200);
+});
+
+test("WireResponse.informational() refuses what HTTP forbids, and sends none of it", () => {
+  const { response, stream } = begin();
+  for (const status of [100, 101, 200, 99, 103.5, NaN, "103" as never]) {
+    assertThrows(
+      () => response.informational(status, hint),
+      ApplicationError,
+      "not one of an interim response",
+    );
+  }
+  const bad: ResponseFields[] = [[["a b", "c"]], [["a", "b\r\nc: d"]]];
+  for (const fields of bad) {
+    assertThrows(() => response.informational(103, fields), ApplicationError);
+  }
+  response.start(200, "OK", []);
+  assertEquals(stream.output.length, 0);
+  response.flush();
+  const message = "The head of this response has been sent";
+  assertThrows(
+    () => response.informational(103, hint),
+    ApplicationError,
+    message,
+  );
+  response.end();
+  assertThrows(
+    () => response.informational(103, hint),
+    ApplicationError,
+    message,
+  );
+});
+
+test("WireResponse.informational() harms nobody when the peer leaves", async () => {
+  const { response, stream } = begin({}, { window: 0 });
+  response.informational(103, hint);
+  const pending = response.informational(103, hint);
+  assert(pending instanceof Promise);
+  stream.fail("Reset");
+  await assertRejects(async () => await pending, StreamError, "Reset");
+});
+
 test("WireResponse.start() keeps the first head when the second is refused", () => {
   const { response, sent } = begin();
   response.start(200, "OK", [], 3);

@@ -38,6 +38,8 @@ export class EnvironExchange implements Exchange {
       this.head.method === "HEAD",
       startResponse,
       () => this.#leave(),
+      (status, fields) =>
+        environ["headgate.request"]?.informational(status, fields),
     );
   }
 

@@ -43,6 +43,12 @@ export interface FetchInfo {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Resolves when the response is whole; rejects when it was not. */
   readonly completed: Promise<void>;
+  /** Sends an interim response at once, before the response: 103 (Early Hints,
+   * RFC 8297) lets a client fetch what it will need. Resolves when the peer has
+   * drained it; nobody has to wait. Clients of HTTP/1.0 are not told. Throws
+   * `ApplicationError` on a status other than 102 to 199, and once the head is
+   * on its way. */
+  informational(status: number, headers?: HeadersInit): void | Promise<void>;
   /** Work that goes on beside the response. What it throws is logged. */
   waitUntil(work: PromiseLike<unknown>): void;
   /** For worker platforms; here nothing else could answer. */
@@ -210,6 +216,11 @@ class Info implements FetchInfo {
     this.#failure = failure;
     this.#settle?.();
     if (failure !== undefined) throw failure;
+  }
+
+  informational(status: number, headers?: HeadersInit): MaybePromise<void> {
+    const fields = [...new Headers(headers)];
+    return this.#exchange.response.informational(status, fields);
   }
 
   waitUntil(work: PromiseLike<unknown>): void {

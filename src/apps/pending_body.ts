@@ -5,6 +5,7 @@
  */
 import { ApplicationError, StreamError } from "../errors.ts";
 import type { ResponseFields, ResponseWriter } from "../exchange.ts";
+import { composeInterim } from "../http/response_head.ts";
 import { forbidsContent, reasonPhrase } from "../http/status.ts";
 import type { MaybePromise } from "../stream.ts";
 import type { ResponseHeaders, StartResponse } from "../wsgi.ts";
@@ -47,6 +48,7 @@ export class PendingBody
   readonly #toHead: boolean;
   readonly #startResponse: StartResponse;
   readonly #onGone: () => void;
+  readonly #interim: ResponseWriter["informational"] | undefined;
   #open: Waiting<void> | undefined;
   #status = 0;
   #reason = "";
@@ -60,18 +62,33 @@ export class PendingBody
   #failure: { readonly error: unknown } | undefined;
   #gone = false;
 
-  /** `onGone` is called when nobody wants the rest. */
+  /** `onGone` is called when nobody wants the rest; `interim` sends interim
+   * responses, where the server can. */
   constructor(
     toHead: boolean,
     startResponse: StartResponse,
     onGone: () => void,
+    interim?: ResponseWriter["informational"],
   ) {
     this.#toHead = toHead;
     this.#startResponse = startResponse;
     this.#onGone = onGone;
+    this.#interim = interim;
     this.opened = new Promise((resolve, reject) => {
       this.#open = { resolve, reject };
     });
+  }
+
+  informational(status: number, fields: ResponseFields): MaybePromise<void> {
+    this.#checkReplaceable();
+    composeInterim(status, fields); // whoever is asked need not check
+    return this.#interim?.(status, fields);
+  }
+
+  #checkReplaceable(): void {
+    if (this.committed) {
+      throw new ApplicationError("The head of this response has been sent");
+    }
   }
 
   start(
@@ -80,9 +97,7 @@ export class PendingBody
     fields: ResponseFields,
     size?: number,
   ): void {
-    if (this.committed) {
-      throw new ApplicationError("The head of this response has been sent");
-    }
+    this.#checkReplaceable();
     this.#status = status;
     this.#reason = reason;
     this.#headers = headersOf(status, fields, size);

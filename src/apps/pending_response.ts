@@ -7,7 +7,7 @@
  */
 import { ApplicationError, StreamError } from "../errors.ts";
 import type { ResponseFields, ResponseWriter } from "../exchange.ts";
-import { composeHead } from "../http/response_head.ts";
+import { composeHead, composeInterim } from "../http/response_head.ts";
 import { forbidsContent } from "../http/status.ts";
 import type { MaybePromise } from "../stream.ts";
 
@@ -41,6 +41,7 @@ export class PendingResponse implements ResponseWriter {
   readonly arrival: Promise<Response>;
   readonly #toHead: boolean;
   readonly #onGone: () => void;
+  readonly #interim: ResponseWriter["informational"] | undefined;
   #arrive: (response: Response) => void = () => {};
   #refuse: (error: unknown) => void = () => {};
   #status = 0;
@@ -57,14 +58,32 @@ export class PendingResponse implements ResponseWriter {
   #draining: Draining | undefined;
   #gone = false;
 
-  /** `onGone` is called when the host does not want the rest. */
-  constructor(toHead: boolean, onGone: () => void) {
+  /** `onGone` is called when the host does not want the rest; `interim` sends
+   * interim responses, where the host can. */
+  constructor(
+    toHead: boolean,
+    onGone: () => void,
+    interim?: ResponseWriter["informational"],
+  ) {
     this.#toHead = toHead;
     this.#onGone = onGone;
+    this.#interim = interim;
     this.arrival = new Promise((resolve, reject) => {
       this.#arrive = resolve;
       this.#refuse = reject;
     });
+  }
+
+  informational(status: number, fields: ResponseFields): MaybePromise<void> {
+    this.#checkReplaceable();
+    composeInterim(status, fields); // whoever is asked need not check
+    return this.#interim?.(status, fields);
+  }
+
+  #checkReplaceable(): void {
+    if (this.committed) {
+      throw new ApplicationError("The head of this response has been sent");
+    }
   }
 
   start(
@@ -73,9 +92,7 @@ export class PendingResponse implements ResponseWriter {
     fields: ResponseFields,
     size?: number,
   ): void {
-    if (this.committed) {
-      throw new ApplicationError("The head of this response has been sent");
-    }
+    this.#checkReplaceable();
     const { contentLength } = composeHead(status, reason, fields);
     if (status > 599) {
       throw new ApplicationError(`A Response cannot have the status ${status}`);

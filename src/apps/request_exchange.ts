@@ -3,7 +3,12 @@
  * exchanges can thereby be called where a fetch handler is.
  */
 import { ApplicationError } from "../errors.ts";
-import type { Exchange, RequestBody, RequestHead } from "../exchange.ts";
+import type {
+  Exchange,
+  RequestBody,
+  RequestHead,
+  ResponseFields,
+} from "../exchange.ts";
 import type { Address, MaybePromise } from "../stream.ts";
 import { describe } from "./contract.ts";
 import { FieldList } from "./field_list.ts";
@@ -30,6 +35,7 @@ export class RequestExchange implements Exchange {
     this.response = new PendingResponse(
       request.method === "HEAD",
       () => this.#leave(),
+      (status, fields) => sendInterim(info, status, fields),
     );
   }
 
@@ -115,6 +121,19 @@ function remoteOf(info: unknown, request: Request): Address {
   if (typeof property(info, "requestIP") !== "function") return nobody;
   const host = info as { requestIP(request: Request): unknown };
   return addressOf(host.requestIP(request)) ?? nobody;
+}
+
+/** Hosts that can take the call from `FetchInfo`. */
+function sendInterim(
+  info: unknown,
+  status: number,
+  fields: ResponseFields,
+): MaybePromise<void> {
+  if (typeof property(info, "informational") !== "function") return;
+  const host = info as {
+    informational(status: number, fields: ResponseFields): MaybePromise<void>;
+  };
+  return host.informational(status, fields);
 }
 
 const nobody: Address = { host: "", port: 0 };

@@ -178,6 +178,37 @@ function spell(
   };
 }
 
+/** An interim response, whole. 100 is the gateway's own, and 101 would give the
+ * connection away. Throws `ApplicationError` on what HTTP forbids. */
+export function composeInterim(status: number, fields: ResponseFields): string {
+  if (!Number.isInteger(status) || status < 102 || status > 199) {
+    throw new ApplicationError(
+      `Status ${JSON.stringify(status)} is not one of an interim response ` +
+        "that may be given (102 to 199)",
+    );
+  }
+  let text = `HTTP/1.1 ${status} ${reasonPhrase(status)}\r\n`;
+  for (const [name, value] of fields) {
+    checkName(name);
+    checkValue(name, value);
+    if (!notOfInterim.has(name.toLowerCase())) text += `${name}: ${value}\r\n`;
+  }
+  return `${text}\r\n`;
+}
+
+/** Those of the connection, and of a content that there is not: RFC 9110 §8.6,
+ * RFC 9112 §6.1. */
+const notOfInterim: ReadonlySet<string> = new Set([
+  "connection",
+  "content-length",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
 function checkName(name: string): void {
   if (
     typeof name !== "string" || !/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)

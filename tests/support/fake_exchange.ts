@@ -180,6 +180,8 @@ export class FakeBody implements RequestBody {
 export class FakeResponse implements ResponseWriter {
   /** The calls: "start", "write abc", "flush" where it sent something, "end". */
   readonly calls: string[] = [];
+  /** Interim responses: their status and fields. */
+  readonly interim: [number, ResponseFields][] = [];
   status = 0;
   reason = "";
   fields: ResponseFields = [];
@@ -195,6 +197,14 @@ export class FakeResponse implements ResponseWriter {
 
   constructor(request: FakeRequest) {
     this.#request = request;
+  }
+
+  informational(status: number, fields: ResponseFields): MaybePromise<void> {
+    if (this.committed || this.ended) {
+      throw new ApplicationError("informational() comes too late");
+    }
+    this.interim.push([status, fields]);
+    return this.#drained();
   }
 
   start(
