@@ -48,9 +48,36 @@ export async function loadFor(
   }
 }
 
-/** The one place where a kind of application becomes a handler.
- * `multiprocess` tells whether others serve it too. */
-export async function toHandler(
+/** An application that can be asked. */
+export interface ServedApplication {
+  /** The application, behind the files that are served before it. */
+  readonly handler: Handler;
+  /** Lets go of what serves it outside of this process, which has a few seconds
+   * to end. To be called once no request runs, or none is to run on. */
+  close(): Promise<void>;
+  /** Resident memory of what serves it outside of this process, in bytes. */
+  residentBytes(): number;
+}
+
+/** Makes ready what was loaded. `multiprocess` tells whether other processes
+ * serve it too. Rejects with `CommandError`. */
+export async function serveApplication(
+  loaded: LoadedApplication,
+  config: Config,
+  host: Host,
+  log: LeveledLogger,
+  multiprocess: boolean,
+): Promise<ServedApplication> {
+  const handler = await toHandler(loaded, host, log, multiprocess);
+  return {
+    handler: await withStatics(handler, config, host, log),
+    close: () => Promise.resolve(),
+    residentBytes: () => 0,
+  };
+}
+
+/** The one place where a kind of application becomes a handler. */
+async function toHandler(
   loaded: LoadedApplication,
   host: Host,
   log: LeveledLogger,
@@ -69,7 +96,7 @@ export async function toHandler(
 }
 
 /** Puts the directories whose files are served before the application. */
-export async function withStatics(
+async function withStatics(
   application: Handler,
   { statics }: Config,
   host: Host,

@@ -4,7 +4,12 @@
  *
  * @module
  */
-import { hooksOf, loadFor, toHandler, withStatics } from "./application.ts";
+import {
+  hooksOf,
+  loadFor,
+  serveApplication,
+  type ServedApplication,
+} from "./application.ts";
 import { formatAddress } from "./bind.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import type { Handler } from "./exchange.ts";
@@ -49,12 +54,13 @@ async function serve(
   const application = await loadFor(config, host);
   const hooks = await hooksOf(configuration, application);
   const stops = new Stops(host, logs);
+  let served: ServedApplication | undefined;
   try {
     for (const warning of hooks?.warnings ?? []) log.warn(warning);
     await clearStaleSockets(config, host);
-    const served = await toHandler(application, host, log, false);
-    const bare = await withStatics(served, config, host, log);
-    const handler = hooks?.beforeRequests(bare, info) ?? bare;
+    served = await serveApplication(application, config, host, log, false);
+    const handler = hooks?.beforeRequests(served.handler, info) ??
+      served.handler;
     const access = hooks?.afterRequests(logs.access, info) ?? logs.access;
     const server = await listen(config, handler, host, transport, {
       log,
@@ -72,11 +78,14 @@ async function serve(
     );
     await server.shutdown(config.graceSeconds);
     forgetSockets();
+    await served.close();
+    served = undefined;
     await hooks?.worker("workerExit", info);
     await hooks?.server("onExit", info);
     logs.log.info("Stopped");
     return exitCode;
   } finally {
+    await served?.close();
     stops.forget();
   }
 }

@@ -5,7 +5,12 @@
  *
  * @module
  */
-import { hooksOf, loadFor, toHandler, withStatics } from "../application.ts";
+import {
+  hooksOf,
+  loadFor,
+  serveApplication,
+  type ServedApplication,
+} from "../application.ts";
 import { CommandError, formatCommandError } from "../command_error.ts";
 import type { Config, LoadedConfig } from "../config.ts";
 import type { Handler } from "../exchange.ts";
@@ -143,6 +148,7 @@ export interface Manner {
 interface Made {
   readonly info: WorkerInfo;
   readonly hooks: HookSet | undefined;
+  readonly served: ServedApplication;
   readonly gateway: Gateway;
   readonly table: RequestTable;
 }
@@ -159,9 +165,14 @@ async function make(
   const application = await loadFor(loaded.config, host);
   const hooks = await hooksOf(loaded, application);
   for (const warning of hooks?.warnings ?? []) log.warn(warning);
-  const served = await toHandler(application, host, log, true);
-  const handler = await withStatics(served, loaded.config, host, log);
-  const inner = hooks?.beforeRequests(handler, info) ?? handler;
+  const served = await serveApplication(
+    application,
+    loaded.config,
+    host,
+    log,
+    true,
+  );
+  const inner = hooks?.beforeRequests(served.handler, info) ?? served.handler;
   const table = new RequestTable();
   const gateway = createGateway(
     manner?.around(inner, { log, readText: (path) => host.readText(path) }) ??
@@ -173,7 +184,7 @@ async function make(
       watch: table,
     },
   );
-  return { info, hooks, gateway, table };
+  return { info, hooks, served, gateway, table };
 }
 
 class Worker {
@@ -307,14 +318,14 @@ class Worker {
 
   #beat(): void {
     const { host, daemonHost } = this.#makings;
-    const { gateway, table } = this.#made;
+    const { gateway, served, table } = this.#made;
     table.beat();
     send(this.#arbiter, {
       type: "beat",
       requests: gateway.requests,
       busy: gateway.busy,
       connections: gateway.connections,
-      rss: daemonHost.residentBytes(host.pid) ?? 0,
+      rss: (daemonHost.residentBytes(host.pid) ?? 0) + served.residentBytes(),
     });
   }
 
@@ -354,6 +365,7 @@ class Worker {
     await drained;
     // Connections that were accepted while the listeners closed.
     await this.#made.gateway.shutdown(graceSeconds, idleSeconds);
+    await this.#made.served.close();
     this.#left();
   }
 }
