@@ -37,12 +37,13 @@ export const devDefaults: Readonly<Record<string, string>> = {
 
 // Of the rest, most is written by the application itself: databases, uploads,
 // logs. A server that wrote there at each request would never rest.
-const source = /\.(?:[cm]?[jt]s|[jt]sx|jsonc?|wasm|html?|css|sql|toml|ya?ml)$/;
+const source =
+  /\.(?:[cm]?[jt]s|[jt]sx|py|php|jsonc?|wasm|html?|jinja2?|css|sql|toml|ya?ml)$/;
 
 /** Whether a folder of this name may hold source of the application's. */
 export function isSourceFolder(name: string): boolean {
   return !name.startsWith(".") && name !== "node_modules" && name !== "dist" &&
-    name !== "coverage";
+    name !== "coverage" && name !== "__pycache__";
 }
 
 /** Whether a file of this name may be source. */

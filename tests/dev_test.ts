@@ -38,7 +38,16 @@ import { only } from "./support/only.ts";
 
 test("source counts, and what an application writes does not", () => {
   for (
-    const name of ["app.ts", "a.mjs", "b.cjs", "c.tsx", "d.json", "page.html"]
+    const name of [
+      "app.ts",
+      "a.mjs",
+      "b.cjs",
+      "c.tsx",
+      "d.json",
+      "page.html",
+      "app.py",
+      "a.php",
+    ]
   ) assert(isSourceFile(name), name);
   for (
     const name of [
@@ -54,7 +63,9 @@ test("source counts, and what an application writes does not", () => {
     ]
   ) assert(!isSourceFile(name), name);
   for (const name of ["src", "lib"]) assert(isSourceFolder(name), name);
-  for (const name of ["node_modules", ".git", "dist", "coverage"]) {
+  for (
+    const name of ["node_modules", ".git", "dist", "coverage", "__pycache__"]
+  ) {
     assert(!isSourceFolder(name), name);
   }
 });
