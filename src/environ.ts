@@ -85,7 +85,10 @@ export function createEnviron(
 }
 
 /** RFC 3875 §4.1.18, and CONTENT_TYPE and CONTENT_LENGTH beside it. */
-function assignFields(environ: Environ, head: RequestHead): void {
+export function assignFields(
+  environ: Record<string, unknown>,
+  head: RequestHead,
+): void {
   const { fields } = head;
   for (let i = 0; i < fields.length; i++) {
     const { meta } = fields.name(i);
@@ -108,7 +111,7 @@ function assignFields(environ: Environ, head: RequestHead): void {
 
 /** The path as the application sees it. A proxy may or may not have taken
  * `scriptName` off the path: it is taken off where it is there. */
-function pathInfo(head: RequestHead, scriptName: string): string {
+export function pathInfo(head: RequestHead, scriptName: string): string {
   if (head.path === "*") return "";
   const path = percentDecoded(head.path);
   if (scriptName === "" || !path.startsWith(scriptName)) return path;
@@ -126,8 +129,10 @@ export function mountPoint(path: string): string {
 }
 
 /** SERVER_NAME and SERVER_PORT. */
-interface ServerAddress {
+export interface ServerAddress {
+  /** The host; an IPv6 address in brackets. */
   readonly name: string;
+  /** Decimal digits. */
   readonly port: string;
 }
 
@@ -137,7 +142,7 @@ let lastHttps = false;
 let lastAddress: ServerAddress = { name: "", port: "" };
 
 /** RFC 3875 §4.1.14 and §4.1.15. */
-function serverAddress(
+export function serverAddress(
   authority: string,
   local: Address,
   https: boolean,

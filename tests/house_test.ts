@@ -98,6 +98,23 @@ test("checkArrows() keeps http/ pure", () => {
   assertArrow(head, `import { a } from "../environ.ts";`, false);
 });
 
+test("checkArrows() keeps fastcgi/ between the doors", () => {
+  const pool = "src/fastcgi/pool.ts";
+  assertArrow(pool, `import { a } from "./records.ts";`, true);
+  assertArrow(pool, `import { a } from "../http/cgi_response.ts";`, true);
+  assertArrow(pool, `import { a } from "../logger.ts";`, true);
+  assertArrow(pool, `import type { A } from "../stream.ts";`, true);
+  assertArrow(pool, `import type { A } from "../exchange.ts";`, true);
+  assertArrow(pool, `import { a } from "../meta_variables.ts";`, false);
+  assertArrow(pool, `import { a } from "../apps/files.ts";`, false);
+  assertArrow(pool, `import type { A } from "../backend_host.ts";`, false);
+  assertArrow(
+    "src/http/head.ts",
+    `import { a } from "../fastcgi/a.ts";`,
+    false,
+  );
+});
+
 test("checkArrows() stacks wire, body, response, connection, gateway", () => {
   assertArrow("src/wire.ts", `import type { A } from "./stream.ts";`, true);
   assertArrow("src/wire.ts", `import { a } from "./http/bytes.ts";`, true);

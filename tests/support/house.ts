@@ -35,6 +35,12 @@ const rooms: readonly Room[] = [
     types: doors,
   },
   {
+    // Its streams come from whoever adds a backend.
+    files: /^src\/fastcgi\//,
+    imports: /^src\/(fastcgi\/.*|http\/.*|errors|logger)\.ts$/,
+    types: doors,
+  },
+  {
     // It knows octets, and nothing else of HTTP.
     files: /^src\/wire\.ts$/,
     imports: /^src\/(http\/bytes|errors|limits)\.ts$/,
