@@ -5,10 +5,10 @@
  * @module
  */
 import {
-  loadApplication,
-  type LoadedApplication,
-  parseApplicationName,
-} from "./apps/load.ts";
+  type ApplicationName,
+  readApplicationName,
+} from "./apps/application_name.ts";
+import { loadApplication, type LoadedApplication } from "./apps/load.ts";
 import { welcome } from "./apps/welcome.ts";
 import { wsgi } from "./apps/wsgi.ts";
 import { CommandError } from "./command_error.ts";
@@ -22,18 +22,31 @@ import { escapeForLog } from "./logger.ts";
 /** How long an import may take without a word. */
 const IMPORT_NOTICE_MS = 3000;
 
-/** A module may wait while it is imported, for a database say. Whoever waits
- * with it is told on what; and the timer keeps a runtime from ending without a
- * word where nothing else would ever happen. */
+/** What was named: a module that has been loaded, or an application outside of
+ * this process, of which nothing is known yet but its name. */
+export type FoundApplication =
+  | LoadedApplication
+  | Exclude<ApplicationName, { readonly kind: "module" }>;
+
+/** Finds the application, and loads it if it is a module of ours. Rejects with
+ * `CommandError`. */
 export async function loadFor(
   config: Config,
   host: Host,
-): Promise<LoadedApplication> {
-  const { app } = config;
+): Promise<FoundApplication> {
+  const { app, pythonPath } = config;
   checkStatics(config, host);
   if (app === undefined) {
-    return { kind: "wsgi", application: welcome, exports: {} };
+    return { kind: "wsgi", application: welcome, exports: {}, path: "" };
   }
+  const name = await readApplicationName(app, host, pythonPath);
+  if (name.kind !== "module") {
+    checkType(app, name.kind, config);
+    return name;
+  }
+  // A module may wait while it is imported, for a database say. Whoever waits
+  // with it is told on what; and the timer keeps a runtime from ending without
+  // a word where nothing else would ever happen.
   const notice = setInterval(() => {
     host.write(
       "stderr",
@@ -42,10 +55,25 @@ export async function loadFor(
     );
   }, IMPORT_NOTICE_MS);
   try {
-    return await loadApplication(app, config.type, host);
+    return await loadApplication(name.module, config.type, host);
   } finally {
     clearInterval(notice);
   }
+}
+
+function checkType(
+  app: string,
+  kind: "python" | "server",
+  { type }: Config,
+): void {
+  if (type === "auto") return;
+  throw new CommandError(
+    2,
+    kind === "python"
+      ? `${app} is a Python application, which has no --type`
+      : `${app} is the address of a server, which has no --type`,
+    "Leave --type out; it tells what a module in JavaScript exports.",
+  );
 }
 
 /** An application that can be asked. */
@@ -62,7 +90,7 @@ export interface ServedApplication {
 /** Makes ready what was loaded. `multiprocess` tells whether other processes
  * serve it too. Rejects with `CommandError`. */
 export async function serveApplication(
-  loaded: LoadedApplication,
+  loaded: FoundApplication,
   config: Config,
   host: Host,
   log: LeveledLogger,
@@ -78,12 +106,15 @@ export async function serveApplication(
 
 /** The one place where a kind of application becomes a handler. */
 async function toHandler(
-  loaded: LoadedApplication,
+  loaded: FoundApplication,
   host: Host,
   log: LeveledLogger,
   multiprocess: boolean,
 ): Promise<Handler> {
   switch (loaded.kind) {
+    case "python":
+    case "server":
+      throw new CommandError(2, "Not served yet", "Wait.");
     case "wsgi":
       return wsgi(loaded.application, { log, multiprocess });
     case "fetch": {
@@ -131,13 +162,9 @@ function checkStatics({ statics }: Config, host: Host): void {
  * be told; undefined where nothing does. Rejects with `CommandError`. */
 export function hooksOf(
   { config, file }: LoadedConfig,
-  loaded?: LoadedApplication,
+  loaded?: FoundApplication,
 ): Promise<HookSet | undefined> {
-  const { app } = config;
-  return loadHooks(
-    file,
-    app === undefined || loaded === undefined
-      ? undefined
-      : { path: parseApplicationName(app).path, exports: loaded.exports },
-  );
+  const hasModule = config.app !== undefined && loaded !== undefined &&
+    "exports" in loaded;
+  return loadHooks(file, hasModule ? loaded : undefined);
 }

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { parseApplicationName } from "./apps/load.ts";
+import { readApplicationName } from "./apps/application_name.ts";
 import { formatAddress } from "./bind.ts";
 import type { Config } from "./config.ts";
 import type { DaemonHost } from "./daemon/host.ts";
@@ -114,16 +114,36 @@ export async function develop(
   devHost: DevHost,
 ): Promise<number> {
   const cwd = host.cwd();
-  const app = config.app === undefined
-    ? undefined
-    : daemonHost.absolute(parseApplicationName(config.app).path);
-  const folder = app === undefined ? cwd : watchedFolder(app, cwd);
+  const path = await sourceOf(config, host);
+  const folder = path === undefined
+    ? cwd
+    : watchedFolder(daemonHost.absolute(path), cwd);
   const logs = openLogs(config, host);
   try {
     const { log } = logs;
     return await new Session({ folder, serve, log, devHost, daemonHost }).run();
   } finally {
     logs.close();
+  }
+}
+
+/** A file that is below the folder of the application's source; undefined where
+ * that is the working directory. */
+async function sourceOf(
+  { app, pythonPath, root }: Config,
+  host: Host,
+): Promise<string | undefined> {
+  if (app === undefined) return undefined;
+  const name = await readApplicationName(app, host, pythonPath);
+  switch (name.kind) {
+    case "module":
+      return name.module.path;
+    case "python": {
+      const { directory } = name.python;
+      return directory === undefined ? undefined : `${directory}/app.py`;
+    }
+    case "server":
+      return root === undefined ? undefined : `${root}/index`;
   }
 }
 

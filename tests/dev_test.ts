@@ -434,6 +434,7 @@ class Desk {
 test("develop() reloads at a change and at r, and ends at q", async () => {
   const desk = new Desk();
   const code = desk.develop();
+  await until(() => desk.starts > 0);
   assertEquals(desk.watched, "/srv/app");
   desk.ready();
   await settled();
@@ -454,6 +455,7 @@ test("develop() reloads at a change and at r, and ends at q", async () => {
 test("develop() has nobody reload before they serve", async () => {
   const desk = new Desk();
   const code = desk.develop();
+  await until(() => desk.starts > 0);
   desk.press("r");
   assertEquals(desk.signals, []);
   desk.ready();
@@ -467,6 +469,7 @@ test("develop() has nobody reload before they serve", async () => {
 test("develop() waits for a change where workers cannot begin", async () => {
   const desk = new Desk();
   const code = desk.develop();
+  await until(() => desk.starts > 0);
   desk.end(3);
   await until(() => desk.output.includes("Waiting for a change"));
   assertEquals(desk.starts, 1);
@@ -487,6 +490,7 @@ test("develop() waits for a change where workers cannot begin", async () => {
 test("develop() ends as its server ends by itself", async () => {
   const desk = new Desk();
   const code = desk.develop();
+  await until(() => desk.starts > 0);
   desk.end(1);
   assertEquals(await code, 1);
 });
@@ -494,6 +498,7 @@ test("develop() ends as its server ends by itself", async () => {
 test("develop() opens a browser, and says why there is none", async () => {
   const desk = new Desk();
   const code = desk.develop();
+  await until(() => desk.starts > 0);
   desk.press("o");
   assertEquals(desk.opened, ["http://127.0.0.1:8000"]);
   desk.press("q");

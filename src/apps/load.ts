@@ -1,5 +1,5 @@
 /**
- * Finds the application that the command line names: `FILE:NAME`, or `FILE`
+ * Takes an application out of the module that holds it: `FILE:NAME`, or `FILE`
  * alone for the default export. Each kind of application is one variant of
  * `LoadedApplication`; whoever joins the rooms turns a variant to a handler.
  * An application's properties are never read to guess what it might be: a
@@ -8,6 +8,7 @@
  * @module
  */
 import { CommandError } from "../command_error.ts";
+import type { ModuleName } from "./application_name.ts";
 import type { Handler } from "../exchange.ts";
 import type { Host, ImportFailure, ModuleExports } from "../host.ts";
 import type { Application } from "../wsgi.ts";
@@ -19,6 +20,8 @@ export type RequestedType = "auto" | "wsgi" | "fetch" | "handler";
 /** An application and the interface that it speaks. */
 export type LoadedApplication =
   & {
+    /** The file of the module that holds it. */
+    readonly path: string;
     /** What else the module that holds it exports. */
     readonly exports: ModuleExports;
   }
@@ -28,69 +31,13 @@ export type LoadedApplication =
     | { readonly kind: "handler"; readonly application: Handler }
   );
 
-/** Where an application is to be found. */
-export interface ApplicationName {
-  /** The module's file, relative to the working directory or absolute. */
-  readonly path: string;
-  /** The export; undefined for the default export of a file named alone. */
-  readonly name: string | undefined;
-}
-
-const extensions = [".ts", ".mts", ".tsx", ".js", ".mjs", ".jsx", ".cjs"];
-
-/** Reads `FILE:NAME` or `FILE`. Throws `CommandError` on other shapes. */
-export function parseApplicationName(text: string): ApplicationName {
-  if (text === "") {
-    throw new CommandError(
-      2,
-      "The application's name is empty",
-      "Write FILE:NAME, as in app.ts:app, or nothing for the welcome page.",
-    );
-  }
-  refuseOtherKinds(text);
-  // The colon of "C:\\app.ts" is followed by a path, never by a name alone.
-  const match = /^(.+):([^/\\.:]*)$/.exec(text);
-  const path = match?.[1] ?? text;
-  const name = match?.[2];
-  if (name === "") {
-    throw new CommandError(
-      2,
-      `No name after the colon in ${text}`,
-      `Write ${path}:app, or ${path} alone for the default export.`,
-    );
-  }
-  if (!extensions.some((extension) => path.endsWith(extension))) {
-    throw new CommandError(
-      2,
-      `${path} is not a JavaScript or TypeScript file`,
-      "Name one that ends in .js, .mjs, .ts, .mts or .tsx, as in app.ts:app.",
-    );
-  }
-  return { path, name };
-}
-
-function refuseOtherKinds(text: string): void {
-  const kind = /^fastcgi(\+unix)?:/.test(text)
-    ? "FastCGI applications"
-    : /\.py(:|$)/.test(text)
-    ? "Python applications"
-    : undefined;
-  if (kind === undefined) return;
-  throw new CommandError(
-    2,
-    `Cannot serve ${text}: ${kind} are not served yet`,
-    "Name a WSGI application in JavaScript or TypeScript, as in app.ts:app.",
-  );
-}
-
 /** Imports the module and takes the application out of it. Throws
  * `CommandError` that says what is wrong, where, and how to fix it. */
 export async function loadApplication(
-  text: string,
+  name: ModuleName,
   type: RequestedType,
   host: Host,
 ): Promise<LoadedApplication> {
-  const name = parseApplicationName(text);
   checkFile(name.path, host);
   const outcome = await host.importModule(name.path);
   if ("failure" in outcome) throw explain(name.path, outcome.failure);
@@ -154,14 +101,14 @@ function explain(path: string, failure: ImportFailure): CommandError {
  * has a `fetch` (the module, its default export, the default export of that),
  * else the default export, if the type says what that is. */
 export function selectApplication(
-  { path, name }: ApplicationName,
+  { path, name }: ModuleName,
   type: RequestedType,
   exports: ModuleExports,
 ): LoadedApplication {
   if (type === "auto" || type === "fetch") {
     const application = findFetch(name, exports);
     if (application !== undefined) {
-      return { kind: "fetch", application, exports };
+      return { kind: "fetch", application, exports, path };
     }
   }
   const where = name === undefined ? path : `${path}:${name}`;
@@ -184,13 +131,13 @@ export function selectApplication(
     );
   }
   if (type === "fetch") {
-    return { kind: "fetch", application: value as FetchHandler, exports };
+    return { kind: "fetch", application: value as FetchHandler, exports, path };
   }
   if (type === "handler") {
-    return { kind: "handler", application: value as Handler, exports };
+    return { kind: "handler", application: value as Handler, exports, path };
   }
   if (type === "auto") checkParameters(where, value.length);
-  return { kind: "wsgi", application: value as Application, exports };
+  return { kind: "wsgi", application: value as Application, exports, path };
 }
 
 /** Whatever has a `fetch` says itself what it is. */

@@ -8,10 +8,10 @@ import {
 import { test } from "node:test";
 import {
   loadApplication,
-  parseApplicationName,
   type RequestedType,
   selectApplication,
 } from "../../src/apps/load.ts";
+import type { ModuleName } from "../../src/apps/application_name.ts";
 import { CommandError } from "../../src/command_error.ts";
 import type { Host, ImportOutcome, PathStatus } from "../../src/host.ts";
 import type { Application } from "../../src/wsgi.ts";
@@ -21,39 +21,8 @@ const app: Application = (_environ, startResponse) => {
   return [];
 };
 
-test("parseApplicationName() splits the file from the name", () => {
-  const cases: [string, string, string | undefined][] = [
-    ["app.ts:app", "app.ts", "app"],
-    ["app.ts", "app.ts", undefined],
-    ["./a/b.mjs:make_app", "./a/b.mjs", "make_app"],
-    ["a:b.ts:app", "a:b.ts", "app"],
-    ["C:\\site\\app.ts", "C:\\site\\app.ts", undefined],
-    ["C:\\site\\app.ts:app", "C:\\site\\app.ts", "app"],
-    ["app.ts:default", "app.ts", "default"],
-  ];
-  for (const [text, path, name] of cases) {
-    assertEquals(parseApplicationName(text), { path, name });
-  }
-});
-
-test("parseApplicationName() refuses what it cannot serve", () => {
-  const cases: [string, string][] = [
-    ["", "name is empty"],
-    ["app.ts:", "No name after the colon"],
-    ["flaskapp:app", "not a JavaScript or TypeScript file"],
-    ["app.py:app", "Python applications are not served yet"],
-    ["fastcgi://127.0.0.1:9000", "FastCGI applications are not served yet"],
-    ["app", "not a JavaScript or TypeScript file"],
-  ];
-  for (const [text, reason] of cases) {
-    const error = assertThrows(
-      () => parseApplicationName(text),
-      CommandError,
-      reason,
-    );
-    assertEquals(error.exitCode, 2);
-  }
-});
+/** A module's name, as a person writes it. */
+const named = (path: string, name?: string): ModuleName => ({ path, name });
 
 function select(
   name: string | undefined,
@@ -254,13 +223,18 @@ function fakeHost(outcome: ImportOutcome, kind?: PathStatus["kind"]): Host {
 
 test("loadApplication() imports the file and selects the export", async () => {
   const host = fakeHost({ exports: { app } }, "file");
-  const loaded = await loadApplication("app.ts:app", "auto", host);
+  const loaded = await loadApplication(named("app.ts", "app"), "auto", host);
   assertStrictEquals(loaded.application, app);
 });
 
 test("loadApplication() says where it looked for a missing file", async () => {
   const error = await assertRejects(
-    () => loadApplication("app.ts:app", "auto", fakeHost({ exports: {} })),
+    () =>
+      loadApplication(
+        named("app.ts", "app"),
+        "auto",
+        fakeHost({ exports: {} }),
+      ),
     CommandError,
     "No file app.ts in /site",
   );
@@ -268,7 +242,7 @@ test("loadApplication() says where it looked for a missing file", async () => {
   await assertRejects(
     () =>
       loadApplication(
-        "app.ts",
+        named("app.ts"),
         "auto",
         fakeHost({ exports: {} }, "directory"),
       ),
@@ -277,7 +251,11 @@ test("loadApplication() says where it looked for a missing file", async () => {
   );
   await assertRejects(
     () =>
-      loadApplication("app.ts", "auto", fakeHost({ exports: {} }, "hidden")),
+      loadApplication(
+        named("app.ts"),
+        "auto",
+        fakeHost({ exports: {} }, "hidden"),
+      ),
     CommandError,
     "No permission to look at app.ts",
   );
@@ -296,7 +274,8 @@ test("loadApplication() passes the runtime's account on", async () => {
       account: "app.ts:3",
     };
     const error = await assertRejects(
-      () => loadApplication("app.ts", "wsgi", fakeHost({ failure }, "file")),
+      () =>
+        loadApplication(named("app.ts"), "wsgi", fakeHost({ failure }, "file")),
       CommandError,
     );
     assertEquals(error.exitCode, 1);
