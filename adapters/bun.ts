@@ -16,6 +16,7 @@ import { StreamError } from "../src/errors.ts";
 import type {
   Address,
   ByteStream,
+  ConnectOptions,
   Listener,
   ListenOptions,
   MaybePromise,
@@ -23,6 +24,9 @@ import type {
 } from "../src/stream.ts";
 import { acceptQueued } from "./accept_queue.ts";
 import {
+  connectError,
+  connectPatienceMs,
+  connectTimeout,
   defaultHostname,
   listenError,
   tcpAddress,
@@ -34,6 +38,7 @@ import { PushStream } from "./push_stream.ts";
 export type {
   Address,
   ByteStream,
+  ConnectOptions,
   Listener,
   ListenOptions,
   MaybePromise,
@@ -46,9 +51,13 @@ export interface BunHost {
   listen(options: BunListenOptions & BunTcpEndpoint): BunListener;
   /** Listens on a Unix-domain socket. */
   listen(options: BunListenOptions & { unix: string }): BunListener;
+  /** Connects over TCP. */
+  connect(options: BunListenOptions & BunTcpEndpoint): Promise<BunSocket>;
+  /** Connects to a Unix-domain socket. */
+  connect(options: BunListenOptions & { unix: string }): Promise<BunSocket>;
 }
 
-/** Where a TCP listener of Bun stands. */
+/** Where a TCP listener of Bun stands, or where it connects to. */
 export interface BunTcpEndpoint {
   /** A name or an IP address. */
   hostname: string;
@@ -58,7 +67,7 @@ export interface BunTcpEndpoint {
   reusePort?: boolean;
 }
 
-/** What all listeners of this adapter have in common. */
+/** What all sockets of this adapter have in common. */
 export interface BunListenOptions {
   /** Keeps our direction open when the peer has ended its own. */
   allowHalfOpen: boolean;
@@ -70,7 +79,7 @@ export interface BunListenOptions {
 export interface BunHandlers {
   /** What `data()` is given. */
   binaryType: "uint8array";
-  /** Accepted. */
+  /** Accepted, or connected. */
   open(socket: BunSocket): void;
   /** A chunk in memory of its own. */
   data(socket: BunSocket, chunk: Uint8Array): void;
@@ -129,12 +138,58 @@ export const bunTransport: Transport = {
   listen: async (options, accept) => listen(options, accept),
 };
 
+/** Connects with `Bun.connect`. Rejects with an error whose `code` is
+ * "ECONNREFUSED" and the like; with "ETIMEDOUT" after ten seconds. A Unix-domain
+ * socket whose queue is full refuses, as Bun tells it. */
+export function bunConnect(options: ConnectOptions): Promise<ByteStream> {
+  return new Promise((resolve, reject) => {
+    const Bun = bunHost("bunConnect()");
+    let waiting = true;
+    const settle = (settled: () => void) => {
+      waiting = false;
+      clearTimeout(timer);
+      settled();
+    };
+    const timer = setTimeout(
+      () => settle(() => reject(connectTimeout(options))),
+      connectPatienceMs,
+    );
+    connectSocket(Bun, options, (socket) => {
+      const { path } = options;
+      const stream = new BunStream(socket, unixAddress(""), unixAddress(path));
+      // Bun has no way to give up: whoever comes too late is sent away.
+      if (waiting) settle(() => resolve(stream));
+      else stream.close();
+    }).catch((cause) => settle(() => reject(connectError(options, cause))));
+  });
+}
+
+// deno-lint-ignore require-await -- what Bun throws has to be a rejection
+async function connectSocket(
+  Bun: BunHost,
+  { hostname = defaultHostname, port = 0, path }: ConnectOptions,
+  open: (socket: BunSocket) => void,
+): Promise<unknown> {
+  const connecting = {
+    allowHalfOpen: true,
+    socket: { binaryType: "uint8array", open, ...handlers },
+  } satisfies BunListenOptions;
+  return path === undefined
+    ? Bun.connect({ ...connecting, hostname, port })
+    : Bun.connect({ ...connecting, unix: path });
+}
+
+function bunHost(user: string): BunHost {
+  const { Bun } = globalThis as unknown as { Bun?: BunHost };
+  if (Bun === undefined) throw wrongRuntime(user, "Bun");
+  return Bun;
+}
+
 function listen(
   options: ListenOptions,
   accept: (stream: ByteStream) => void,
 ): Listener {
-  const { Bun } = globalThis as unknown as { Bun?: BunHost };
-  if (Bun === undefined) throw wrongRuntime("bunTransport", "Bun");
+  const Bun = bunHost("bunTransport");
   // Connections come after this function has returned.
   let address = givenAddress(options);
   let accepted = 0;
@@ -219,20 +274,26 @@ class BunStream extends PushStream {
   readonly directSize: number = 98_304;
   readonly remote: Address;
   readonly #socket: BunSocket;
-  readonly #listening: Address;
+  readonly #path: Address;
   #local: Address | null = null;
   /** Bun buffers nothing: what the kernel leaves is kept here, in order. */
   readonly #pending: PendingWrite[] = [];
   #writable = true;
   #open = true;
 
-  constructor(socket: BunSocket, listening: Address) {
+  /** `local` and `remote` are those of a Unix-domain connection; Bun tells the
+   * ends of any other. */
+  constructor(
+    socket: BunSocket,
+    local: Address,
+    remote: Address = unixAddress(""),
+  ) {
     super();
     this.#socket = socket;
-    this.#listening = listening;
+    this.#path = local;
     const host = socket.remoteAddress;
     this.remote = host === undefined
-      ? unixAddress("")
+      ? remote
       : tcpAddress(host, socket.remotePort);
     socket.data = this;
     socket.setNoDelay(true);
@@ -245,7 +306,7 @@ class BunStream extends PushStream {
   #findLocal(): Address {
     const host = this.#socket.localAddress;
     return host === undefined
-      ? this.#listening
+      ? this.#path
       : tcpAddress(host, this.#socket.localPort);
   }
 

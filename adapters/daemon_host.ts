@@ -30,6 +30,7 @@ import {
   reusePortSupported,
 } from "./held_sockets.ts";
 import { lock } from "./local_socket.ts";
+import { procText, residentBytes } from "./proc_files.ts";
 import { systemCode } from "./whole_write.ts";
 
 /** The process that this code runs in, and its neighbours. */
@@ -104,19 +105,6 @@ function isForeign(pid: number): boolean {
     return false;
   } catch (error) {
     return systemCode(error) === "EPERM";
-  }
-}
-
-function residentBytes(pid: number): number | undefined {
-  const kilobytes = /^VmRSS:\s*(\d+) kB$/m.exec(procText(pid, "status") ?? "");
-  return kilobytes === null ? undefined : Number(kilobytes[1]) * 1024;
-}
-
-function procText(pid: number, file: string): string | undefined {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, "utf8");
-  } catch {
-    return undefined;
   }
 }
 

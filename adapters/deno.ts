@@ -18,6 +18,7 @@ import { StreamError } from "../src/errors.ts";
 import type {
   Address,
   ByteStream,
+  ConnectOptions,
   Listener,
   ListenOptions,
   MaybePromise,
@@ -25,6 +26,9 @@ import type {
 } from "../src/stream.ts";
 import { acceptQueued } from "./accept_queue.ts";
 import {
+  connectError,
+  connectPatienceMs,
+  connectTimeout,
   defaultBacklog,
   defaultHostname,
   listenError,
@@ -36,6 +40,7 @@ import {
 export type {
   Address,
   ByteStream,
+  ConnectOptions,
   Listener,
   ListenOptions,
   MaybePromise,
@@ -48,6 +53,20 @@ export interface DenoHost {
   listen(options: DenoTcpEndpoint): DenoListener;
   /** Listens on a Unix-domain socket. */
   listen(options: { transport: "unix"; path: string }): DenoListener;
+  /** Connects over TCP. */
+  connect(options: DenoTcpPeer): Promise<DenoConn>;
+  /** Connects to a Unix-domain socket. */
+  connect(options: { transport: "unix"; path: string }): Promise<DenoConn>;
+}
+
+/** Where Deno connects to over TCP. */
+export interface DenoTcpPeer {
+  /** A name or an IP address. */
+  hostname: string;
+  /** A port. */
+  port: number;
+  /** Gives up. */
+  signal: AbortSignal;
 }
 
 /** Where a TCP listener of Deno stands. */
@@ -118,9 +137,38 @@ async function listen(
   return new DenoAcceptor(bind(options), accept);
 }
 
-function bind(options: ListenOptions): DenoListener {
+/** Connects with `Deno.connect`. Rejects with an error whose `code` is
+ * "ECONNREFUSED" and the like; with "ETIMEDOUT" after ten seconds. */
+export async function denoConnect(
+  options: ConnectOptions,
+): Promise<ByteStream> {
+  const Deno = denoHost("denoConnect()");
+  const patience = new AbortController();
+  const timer = setTimeout(() => patience.abort(), connectPatienceMs);
+  try {
+    const { hostname = defaultHostname, port = 0, path } = options;
+    const conn = path === undefined
+      ? await Deno.connect({ hostname, port, signal: patience.signal })
+      : await Deno.connect({ transport: "unix", path });
+    sendAtOnce(conn);
+    return new DenoStream(conn);
+  } catch (cause) {
+    if (patience.signal.aborted) throw connectTimeout(options);
+    if (cause instanceof Error && cause.name === "NotCapable") throw cause;
+    throw connectError(options, cause);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function denoHost(user: string): DenoHost {
   const { Deno } = globalThis as unknown as { Deno?: DenoHost };
-  if (Deno === undefined) throw wrongRuntime("denoTransport", "Deno");
+  if (Deno === undefined) throw wrongRuntime(user, "Deno");
+  return Deno;
+}
+
+function bind(options: ListenOptions): DenoListener {
+  const Deno = denoHost("denoTransport");
   try {
     if (options.path !== undefined) {
       return Deno.listen({ transport: "unix", path: options.path });

@@ -118,6 +118,7 @@ export const denoProcessHost: Host = {
   readText: (path) => Deno.readTextFileSync(path),
   importModule,
   files: async () => (await import("./file_source.ts")).fileSource,
+  backends: async () => (await import("./backend_host.ts")).backendHost,
   answers,
   portHolder: (port) =>
     findPortHolder(port, {

@@ -1,14 +1,17 @@
-/** What the three adapters say alike about where they listen: how an address
- * is shown, and why listening failed. */
-import type { Address, ListenOptions } from "../src/stream.ts";
+/** What the three adapters say alike about where they listen and connect: how an
+ * address is shown, and why it failed. */
+import type { Address, ConnectOptions, ListenOptions } from "../src/stream.ts";
 
 /** The accept queue's length where none is asked for. */
 export const defaultBacklog = 2048;
 
-/** Where to listen on TCP when no host is named. */
+/** How long connecting may take. */
+export const connectPatienceMs = 10_000;
+
+/** Where to listen, and where to connect to, on TCP when no host is named. */
 export const defaultHostname = "127.0.0.1";
 
-/** An error of `listen()`: `code` is "EADDRINUSE" and the like. */
+/** An error of listening or connecting: `code` is "EADDRINUSE" and the like. */
 export interface ListenError extends Error {
   /** The system's name for what went wrong. */
   readonly code: string;
@@ -43,6 +46,32 @@ export function listenError(
   const message = `Cannot listen on ${describe(options)}: ${reason}`;
   return Object.assign(new Error(message, { cause }), { code });
 }
+
+/** Says in plain words where to and why connecting failed, as `listenError()`. */
+export function connectError(
+  options: ConnectOptions,
+  cause: unknown,
+  code: string = codeOf(cause),
+): ListenError {
+  const reason = connectReasons[code] ??
+    (cause instanceof Error ? cause.message : String(cause));
+  const message = `Cannot connect to ${describe(options)}: ${reason}`;
+  return Object.assign(new Error(message, { cause }), { code });
+}
+
+/** Nobody has answered in time. */
+export function connectTimeout(options: ConnectOptions): ListenError {
+  return connectError(options, undefined, "ETIMEDOUT");
+}
+
+const connectReasons: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EAGAIN: "too many connections wait there",
+  ECONNREFUSED: "nobody listens there",
+  ENOENT: "there is no such socket",
+  ENOTFOUND: "the name cannot be resolved",
+  ETIMEDOUT: "no answer",
+};
 
 /** Refuses SO_REUSEPORT where the runtime would ignore it: two listeners that
  * believe they share a port must not find out by losing connections. */

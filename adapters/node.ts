@@ -14,13 +14,19 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { createServer, type Server, type Socket } from "node:net";
+import {
+  connect as openSocket,
+  createServer,
+  type Server,
+  type Socket,
+} from "node:net";
 import { dirname } from "node:path";
 import process from "node:process";
 import { StreamError } from "../src/errors.ts";
 import type {
   Address,
   ByteStream,
+  ConnectOptions,
   Listener,
   ListenOptions,
   MaybePromise,
@@ -29,6 +35,9 @@ import type {
 import { acceptQueued } from "./accept_queue.ts";
 import { queueLength } from "./descriptors.ts";
 import {
+  connectError,
+  connectPatienceMs,
+  connectTimeout,
   defaultBacklog,
   defaultHostname,
   listenError,
@@ -41,6 +50,7 @@ import { PushStream } from "./push_stream.ts";
 export type {
   Address,
   ByteStream,
+  ConnectOptions,
   Listener,
   ListenOptions,
   MaybePromise,
@@ -83,6 +93,33 @@ async function listen(
       if (server.listening) server.close();
     },
   };
+}
+
+/** Connects with `node:net`. Rejects with an error whose `code` is
+ * "ECONNREFUSED" and the like; with "ETIMEDOUT" after ten seconds. */
+export function nodeConnect(options: ConnectOptions): Promise<ByteStream> {
+  const { hostname = defaultHostname, port = 0, path } = options;
+  return new Promise((resolve, reject) => {
+    const socket = openSocket({
+      ...path === undefined ? { host: hostname, port } : { path },
+      allowHalfOpen: true,
+      noDelay: true,
+    });
+    const failed = (cause: Error) => {
+      clearTimeout(timer);
+      reject(connectError(options, cause));
+    };
+    const timer = setTimeout(() => {
+      socket.destroy();
+      reject(connectTimeout(options));
+    }, connectPatienceMs);
+    socket.once("error", failed);
+    socket.once("connect", () => {
+      clearTimeout(timer);
+      socket.off("error", failed);
+      resolve(new NodeStream(socket, path ?? null, "connected"));
+    });
+  });
 }
 
 function bind(server: Server, options: ListenOptions): Promise<void> {
@@ -181,6 +218,7 @@ class NodeStream extends PushStream {
   readonly #socket: Socket;
   /** The listener's path, for a Unix-domain connection. */
   readonly #path: string | null;
+  readonly #end: "accepted" | "connected";
   #local: Address | null = null;
   /** How many writes were issued, and how many of them have left. */
   #issued = 0;
@@ -189,13 +227,18 @@ class NodeStream extends PushStream {
   #writable = true;
   #open = true;
 
-  constructor(socket: Socket, path: string | null) {
+  constructor(
+    socket: Socket,
+    path: string | null,
+    end: "accepted" | "connected" = "accepted",
+  ) {
     super();
     this.#socket = socket;
     this.#path = path;
+    this.#end = end;
     this.remote = path === null
       ? tcpAddress(socket.remoteAddress, socket.remotePort)
-      : unixAddress("");
+      : unixAddress(end === "connected" ? path : "");
     (socket as OwnedSocket)[owner] = this;
     socket.on("error", onError);
     socket.on("close", onClose);
@@ -206,7 +249,7 @@ class NodeStream extends PushStream {
   get local(): Address {
     return this.#local ??= this.#path === null
       ? tcpAddress(this.#socket.localAddress, this.#socket.localPort)
-      : unixAddress(this.#path);
+      : unixAddress(this.#end === "accepted" ? this.#path : "");
   }
 
   write(bytes: Uint8Array): MaybePromise<void> {

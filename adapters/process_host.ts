@@ -54,6 +54,7 @@ export const processHost: Host = {
   readText: (path) => readFileSync(path, "utf8"),
   importModule,
   files: async () => (await import("./file_source.ts")).fileSource,
+  backends: async () => (await import("./backend_host.ts")).backendHost,
   answers,
   portHolder: (port) =>
     findPortHolder(port, {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { BackendHost } from "./backend_host.ts";
 import type { FileSource } from "./file_source.ts";
 
 /** A standard stream that is written to. */
@@ -93,6 +94,8 @@ export interface Host {
   importModule(path: string, reading?: number): Promise<ImportOutcome>;
   /** The files of this machine, to be served. */
   files(): Promise<FileSource>;
+  /** What applications outside of this process need. */
+  backends(): Promise<BackendHost>;
   /** Whether somebody listens on the Unix-domain socket at a path. */
   answers(path: string): Promise<boolean>;
   /** Who listens on a TCP port; undefined when nobody does, or when the system

@@ -6,7 +6,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -15,6 +15,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { programCommand } from "../../adapters/child_process.ts";
 import { daemonHost } from "../../adapters/daemon_host.ts";
+import { sourceArgs } from "../support/source_program.ts";
 import { until } from "./fixture.ts";
 
 const onLinux = process.platform === "linux";
@@ -30,31 +31,9 @@ function path(name: string): string {
 // ---- The program ----
 
 const source = "tests/adapters/daemon_program.ts";
-let bundled: string | undefined;
-
-function command(): string[] {
-  if ("Deno" in globalThis) return ["run", "-A", "--no-check", source];
-  if ("Bun" in globalThis) return ["run", source];
-  return [bundled ??= bundle()];
-}
-
-function bundle(): string {
-  const outfile = path("program.mjs");
-  const { status, stderr } = spawnSync("node_modules/.bin/esbuild", [
-    source,
-    "--bundle",
-    "--platform=node",
-    "--format=esm",
-    "--target=node20",
-    "--log-level=warning",
-    `--outfile=${outfile}`,
-  ], { encoding: "utf8" });
-  if (status !== 0) throw new Error(stderr);
-  return outfile;
-}
 
 function startProgram(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, [...command(), ...args], {
+  return spawn(process.execPath, [...sourceArgs(source), ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     timeout: 20_000,
   });

@@ -51,7 +51,9 @@ class FailingListener implements DenoListener {
 
 /** How many timers are set until a listener that fails so has accepted. */
 async function timersUntilAccepted(codes: string[]): Promise<number> {
-  const host = { listen: () => new FailingListener(codes) } as DenoHost;
+  const host = {
+    listen: () => new FailingListener(codes),
+  } as unknown as DenoHost;
   const { setTimeout } = globalThis;
   let timers = 0;
   globalThis.setTimeout = ((...args: Parameters<typeof setTimeout>) => {

@@ -81,7 +81,7 @@ const rooms: readonly Room[] = [
   {
     files: /^adapters\//,
     imports: /^(adapters\/.*|src\/errors\.ts|node:.*)$/,
-    types: /^src\/(stream|host|file_source|daemon\/host)\.ts$/,
+    types: /^src\/(stream|host|backend_host|file_source|daemon\/host)\.ts$/,
   },
 ];
 
