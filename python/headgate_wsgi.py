@@ -1,0 +1,1564 @@
+"""Serves a WSGI application (PEP 3333) as a FastCGI 1.0 responder.
+
+Headgate starts this program and speaks to it; it also runs alone, on a
+listening socket that it inherits as descriptor 0, behind any FastCGI client:
+
+    python headgate_wsgi.py --app shop.wsgi:application --threads 8
+
+It needs Python 3.9 or later and nothing but the standard library.
+
+Threads.  Each connection is served by one thread, one request after another,
+so that a process has at most `--threads` connections, and whoever connects
+keeps the queue of waiting requests.  The main thread waits for the end.
+
+Under Headgate (`--socket`):
+
+- Standard input is a pipe; its end, like SIGTERM, means: accept nothing new,
+  let the running requests end, exit 0.  SIGINT and SIGHUP do nothing.
+- Standard output is a pipe for lines of JSON: `{"type": "ready", "python":
+  "3.11.2", "pid": 123}` once the application is loaded and the socket listens;
+  `{"type": "failed", "message": ..., "traceback": ...}` before exit code 3.
+  What the application prints goes to descriptor 3 where that is given, else to
+  standard error.
+- SIGUSR1 writes the stacks of all threads to the file of `--stacks`, at any
+  moment, the interpreter lock or not.
+
+FastCGI.  Requests on a connection are not multiplexed.  FCGI_ABORT_REQUEST is
+noticed while content is read and before every write but the first.
+END_REQUEST carries FCGI_REQUEST_COMPLETE; its appStatus is 0 when the response
+is whole and 1 when it is not: the application failed after the head had been
+sent, gave less than its Content-Length, or the request was aborted.  A response
+that is not whole must not pass for one that is.
+
+A params stream may hold one pair alone, HEADGATE_ENVIRON, with the length of
+its value in four bytes: that value is then all names and values, separated by
+NUL.  It is read three times faster than pairs are.
+"""
+
+import argparse
+import ast
+import faulthandler
+import gc
+import importlib
+import importlib.util
+import io
+import os
+import re
+import select
+import signal
+import socket
+import stat
+import struct
+import sys
+import threading
+import time
+import traceback
+
+# ---------------------------------------------------------------- FastCGI 1.0
+
+_VERSION = 1
+_BEGIN_REQUEST = 1
+_ABORT_REQUEST = 2
+_END_REQUEST = 3
+_PARAMS = 4
+_STDIN = 5
+_STDOUT = 6
+_STDERR = 7
+_GET_VALUES = 9
+_GET_VALUES_RESULT = 10
+_UNKNOWN_TYPE = 11
+
+_RESPONDER = 1
+_KEEP_CONN = 1
+
+_REQUEST_COMPLETE = 0
+_CANT_MPX_CONN = 1
+_UNKNOWN_ROLE = 3
+
+# version, type, request id, content length, padding length
+_HEADER = struct.Struct(">BBHHBx")
+_BEGIN_BODY = struct.Struct(">HB5x")
+_END_BODY = struct.Struct(">IB3x")
+
+# Whole multiples of eight, as the specification likes it.
+_LONGEST_CONTENT = 65528
+# Any record fits, however it lies.
+_BUFFER_SIZE = 131072
+# Up to here copying costs less than a vector of pieces.
+_COPIED_SIZE = 32768
+# POSIX promises 16; Linux and the BSDs have 1024.
+_LONGEST_VECTOR = min(getattr(os, "sysconf", lambda _: 16)("SC_IOV_MAX"), 1024)
+if _LONGEST_VECTOR < 16:
+    _LONGEST_VECTOR = 16
+
+
+def _end_records(request_id, app_status):
+    """The end of the response stream, and of the request."""
+    return (
+        _HEADER.pack(_VERSION, _STDOUT, request_id, 0, 0)
+        + _end_record(request_id, app_status, _REQUEST_COMPLETE)
+    )
+
+
+def _end_record(request_id, app_status, protocol_status):
+    return (
+        _HEADER.pack(_VERSION, _END_REQUEST, request_id, 8, 0)
+        + _END_BODY.pack(app_status, protocol_status)
+    )
+
+
+def _read_pairs(content):
+    """Name-value pairs as text, one character for each octet."""
+    pairs = {}
+    at = 0
+    size = len(content)
+    try:
+        while at < size:
+            name_size = content[at]
+            at += 1
+            if name_size > 127:
+                name_size = int.from_bytes(content[at - 1:at + 3], "big") & 0x7FFFFFFF
+                at += 3
+            value_size = content[at]
+            at += 1
+            if value_size > 127:
+                value_size = int.from_bytes(content[at - 1:at + 3], "big") & 0x7FFFFFFF
+                at += 3
+            value_at = at + name_size
+            end = value_at + value_size
+            if end > size:
+                raise IndexError
+            pairs[str(content[at:value_at], "latin-1")] = str(content[value_at:end], "latin-1")
+            at = end
+    except IndexError:
+        raise _Gone("A name-value pair is longer than its stream") from None
+    return pairs
+
+
+def _write_pair(name, value):
+    return bytes((len(name), len(value))) + name + value
+
+
+class _Gone(ConnectionAbortedError):
+    """Nobody waits for the response any more."""
+
+
+# ----------------------------------------------------------------- the contract
+
+_STATUS = re.compile(r"([2-5][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+# Those of PEP 3333 (RFC 2616 section 13.5.1), and two of their kind.
+_HOP_BY_HOP = frozenset((
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "trailers",
+    "transfer-encoding",
+    "upgrade",
+))
+
+# An application repeats its own statuses and names: what has passed is kept.
+_REMEMBERED = 256
+_statuses = {}
+_names = {}
+
+
+def _check_status(status):
+    """The status as a line of the head, and whether content may follow it."""
+    if not isinstance(status, str):
+        raise TypeError(f"The status must be a str, not {_describe(status)}")
+    parts = _STATUS.fullmatch(status)
+    if parts is None:
+        raise ValueError(f'The status must be like "200 OK", 200 to 599, not {status[:80]!r}')
+    known = (f"Status: {parts[0]}\r\n", parts[1] not in ("204", "304"))
+    if len(_statuses) < _REMEMBERED:
+        _statuses[status] = known
+    return known
+
+
+def _check_name(name):
+    """Whether the name of a field is Content-Length."""
+    if not isinstance(name, str):
+        raise TypeError(f"A header name must be a str, not {_describe(name)}")
+    if _TOKEN.fullmatch(name) is None:
+        raise ValueError(f"A header name must be a token (RFC 9110 section 5.1), not {name[:80]!r}")
+    lower = name.lower()
+    if lower in _HOP_BY_HOP:
+        raise ValueError(f"{name} is hop-by-hop: the gateway alone may send it")
+    # Head and status have their own places (RFC 3875 section 6.3.3).
+    if lower == "status":
+        raise ValueError("Status is given by the first argument of start_response")
+    is_length = lower == "content-length"
+    if len(_names) < _REMEMBERED:
+        _names[name] = is_length
+    return is_length
+
+
+def _check_value(name, value):
+    """The value of a field as a plain str."""
+    if not isinstance(value, str):
+        raise TypeError(f"The value of {name} must be a str, not {_describe(value)}")
+    if _VALUE.fullmatch(value) is None:
+        raise ValueError(
+            f"The value of {name} must have no control characters and none above U+00FF, "
+            f"not {value[:80]!r}"
+        )
+    return str.__str__(value)
+
+
+def _check_pair(pair):
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f"A header must be a (name, value) tuple, not {_describe(pair)}")
+    return pair
+
+
+def _parse_length(value):
+    if not (value.isascii() and value.isdigit() and len(value) < 19):
+        raise ValueError(f"Content-Length must be a number of bytes, not {value[:80]!r}")
+    return int(value)
+
+
+def _describe(value):
+    return "None" if value is None else f"an object of {type(value).__name__}"
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper`: a file as an iterable of blocks.
+
+    Nothing is read before the server is given it.  A file of the file system
+    is then sent in larger blocks than `blksize`.
+    """
+
+    def __init__(self, filelike, blksize=8192):
+        self.filelike = filelike
+        self.blksize = blksize
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        block = self.filelike.read(self.blksize)
+        if block:
+            return block
+        raise StopIteration
+
+
+_FILE_BLOCK = 4 * _LONGEST_CONTENT
+
+
+def _is_on_disk(filelike):
+    """Whether a read of any size is answered without waiting for somebody."""
+    try:
+        return stat.S_ISREG(os.fstat(filelike.fileno()).st_mode)
+    except (AttributeError, OSError, TypeError, ValueError):
+        return False
+
+
+# ------------------------------------------------------------------ one request
+
+class _Exchange:
+    """One request and its response, from the call of the application on."""
+
+    __slots__ = (
+        "connection", "environ", "errors", "head", "has_content", "declared", "sent",
+        "committed", "surplus", "ended",
+    )
+
+    def __init__(self, connection, environ, errors):
+        self.connection = connection
+        self.environ = environ
+        self.errors = errors
+        # The status and the fields, without the empty line; None before start_response.
+        self.head = None
+        self.has_content = True
+        # Content-Length, as the application gave it or as the blocks showed it.
+        self.declared = -1
+        # Content bytes handed on.
+        self.sent = 0
+        # Whether the head is on its way, so that it cannot be replaced.
+        self.committed = False
+        # Whether content was left out because it exceeds `declared`.
+        self.surplus = False
+        # Whether the end is on its way: nothing may be sent behind it.
+        self.ended = False
+
+    def run(self, server):
+        """Calls the application and sends what it gives; closes what it gave.
+
+        Whatever the application raises ends here.
+        """
+        result = None
+        try:
+            result = server.app(self.environ, self.start_response)
+            kind = result.__class__
+            if kind is list or kind is tuple:
+                self._send_blocks(result)
+            else:
+                self._send_body(result, server)
+        except BaseException as error:
+            self._fail(error)
+        started = 0.0
+        try:
+            close = getattr(result, "close", None)
+            if close is not None:
+                started = time.monotonic()
+                close()
+        except BaseException as error:
+            self.errors.report("Closing the body failed", error)
+        if started and time.monotonic() - started > _LONG_CLOSE:
+            server.closes_late = True
+        if not self.ended:
+            self._end()
+
+    # -- what the application calls
+
+    def start_response(self, status, headers, exc_info=None):
+        """PEP 3333; checks its arguments, where the traceback shows whose they are."""
+        if self.head is not None:
+            if exc_info is None:
+                raise RuntimeError("start_response was called again without exc_info")
+            try:
+                if self.committed:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+        if self.ended:
+            raise RuntimeError("start_response was called after the response")
+        try:
+            line, has_content = _statuses[status]
+        except (KeyError, TypeError):
+            line, has_content = _check_status(status)
+        if not isinstance(headers, list):
+            raise TypeError(
+                f"The headers must be a list of (name, value) tuples, not {_describe(headers)}"
+            )
+        declared = -1
+        lines = [line]
+        for pair in headers:
+            if pair.__class__ is not tuple or len(pair) != 2:
+                _check_pair(pair)
+            name, value = pair
+            try:
+                is_length = _names[name]
+            except (KeyError, TypeError):
+                is_length = _check_name(name)
+            # What is ASCII and printable has neither control characters nor a tab.
+            if value.__class__ is not str or not (value.isascii() and value.isprintable()):
+                value = _check_value(name, value)
+            if is_length:
+                if declared >= 0:
+                    raise ValueError("Content-Length is given twice")
+                declared = _parse_length(value)
+            lines.append(f"{name}: {value}\r\n")
+        self.head = "".join(lines)
+        self.declared = declared
+        self.has_content = has_content and self.environ_method() != "HEAD"
+        return self.write
+
+    def environ_method(self):
+        return self.connection.method
+
+    def write(self, data):
+        """The callable that start_response returns: sends a block at once."""
+        if data.__class__ is not bytes:
+            self._check_block(data)
+        if self.ended:
+            if self.surplus or self.declared >= 0:
+                raise self._too_long()
+            raise RuntimeError("write() was called after the response")
+        self._send(data)
+
+    # -- the response
+
+    def _send_blocks(self, blocks):
+        """Sends blocks that are at hand, all of them."""
+        size = 0
+        for block in blocks:
+            if block.__class__ is not bytes:
+                self._check_block(block)
+            size += len(block)
+        if not self.committed:
+            self._infer_length(size)
+        if not self.ended:
+            self._send(blocks[0] if len(blocks) == 1 else b"".join(blocks), True)
+
+    def _send_body(self, body, server):
+        """Sends one block after another, each before the next is asked for."""
+        if body.__class__ is FileWrapper:
+            if _is_on_disk(body.filelike):
+                self._send_file(body.filelike)
+                return
+        elif isinstance(body, (bytes, str, bytearray, memoryview)):
+            # Iterable, but what comes out are numbers and characters.
+            raise TypeError(
+                f"An application must return an iterable of bytes, such as [body], "
+                f"not {_describe(body)}"
+            )
+        single = False
+        if not self.committed and hasattr(body, "__len__"):
+            single = len(body) == 1
+        for block in body:
+            if block.__class__ is not bytes:
+                self._check_block(block)
+            if not block:
+                continue
+            if single and not self.committed:
+                self._infer_length(len(block))
+            if self.ended:
+                # Whole by its Content-Length, but there is more.
+                self.surplus = True
+            else:
+                self._send(block, not server.closes_late)
+            if self.surplus or not self.has_content:
+                break
+        if not self.committed:
+            self._infer_length(0)
+            self._send(b"")
+        if self.surplus:
+            raise self._too_long()
+        if not self.ended and not server.closes_late:
+            self._end()
+
+    def _send_file(self, filelike):
+        """Sends a file to its end, or as much of it as Content-Length says."""
+        while not self.ended:
+            size = _FILE_BLOCK
+            if self.declared >= 0:
+                size = min(size, self.declared - self.sent)
+            block = filelike.read(size)
+            if not block:
+                break
+            if block.__class__ is not bytes:
+                self._check_block(block)
+            self._send(block, True)
+            if not self.has_content:
+                break
+        if not self.committed:
+            self._infer_length(0)
+            self._send(b"")
+
+    def _infer_length(self, size):
+        """Says how long the content is, where the application did not.
+
+        For HEAD an application may have left the content out.
+        """
+        if self.declared >= 0 or self.head is None:
+            return
+        if self.has_content or (size and self.connection.method == "HEAD"):
+            self.head += f"Content-Length: {size}\r\n"
+            self.declared = size
+
+    def _send(self, block, may_end=False):
+        """Sends the head, if that has not gone yet, and a block.
+
+        With `may_end` the end goes along when the content is whole.
+        """
+        connection = self.connection
+        if self.committed:
+            head = b""
+            connection.look_for_abort()
+        else:
+            if self.head is None:
+                raise RuntimeError("The application gave its body without calling start_response")
+            head = (self.head + "\r\n").encode("latin-1")
+            self.committed = True
+        if not self.has_content:
+            block = b""
+            whole = True
+        else:
+            size = len(block)
+            if self.declared >= 0:
+                left = self.declared - self.sent
+                if size > left:
+                    self.surplus = True
+                    block = block[:left]
+                    size = left
+                self.sent += size
+                whole = size == left
+            else:
+                whole = False
+        if whole and may_end:
+            self.errors.end()
+            self.ended = True
+            connection.send(head, block, connection.whole)
+        else:
+            connection.send(head, block, b"")
+
+    def _end(self, app_status=0):
+        """Ends the response; tells whether it is whole."""
+        if not self.committed and not app_status:
+            self.has_content = True
+        if self.has_content and self.sent < self.declared and not app_status:
+            app_status = 1
+            self.errors.write(
+                f"The body is shorter than its Content-Length: {self.sent} of {self.declared} bytes\n"
+            )
+        self.errors.end()
+        self.ended = True
+        self.connection.end(app_status)
+
+    def _fail(self, error):
+        """Answers for an application that raised."""
+        if not _is_departure(error):
+            self.errors.report(self._where(), error)
+        if self.ended:
+            return
+        try:
+            if self.committed:
+                self._end(1)
+            else:
+                self.committed = True
+                self.errors.end()
+                self.ended = True
+                body = _SORRY if self.connection.method != "HEAD" else b""
+                self.connection.send(_SORRY_HEAD, body, self.connection.whole)
+        except OSError:
+            # Nobody is there to be told.
+            self.ended = True
+
+    def _where(self):
+        path = self.environ.get("SCRIPT_NAME", "") + self.environ.get("PATH_INFO", "")
+        return f"{self.connection.method} {path!r} failed"
+
+    def _too_long(self):
+        return ValueError(f"The body is longer than its Content-Length, {self.declared}")
+
+    @staticmethod
+    def _check_block(block):
+        if not isinstance(block, bytes):
+            raise TypeError(f"A body must give bytes, not {_describe(block)}")
+
+
+_SORRY = b"Internal Server Error\n"
+_SORRY_HEAD = (
+    b"Status: 500 Internal Server Error\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: %d\r\n\r\n" % len(_SORRY)
+)
+
+# Seconds. While the applications' close() is quick, the end of a response goes
+# out with its last block. Once one has taken longer, the end is held back until
+# close() has returned, so that no request is sent to a thread which is not free.
+_LONG_CLOSE = 0.05
+
+
+def _is_departure(error):
+    """Whether an error came of the client's leaving, directly or in its course."""
+    seen = 0
+    while error is not None and seen < 50:
+        if isinstance(error, _Gone):
+            return True
+        error = error.__cause__ or error.__context__
+        seen += 1
+    return False
+
+
+class _Errors:
+    """`wsgi.errors`: FCGI_STDERR while the request runs, standard error after."""
+
+    __slots__ = ("_connection", "_held", "closed")
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, connection):
+        self._connection = connection
+        self._held = ""
+        self.closed = False
+
+    def write(self, text):
+        """Sends the lines that `text` completes."""
+        if not isinstance(text, str):
+            raise TypeError(f"wsgi.errors takes str, not {_describe(text)}")
+        if self._connection is None:
+            _say(text)
+            return len(text)
+        self._held += text
+        if "\n" in text or len(self._held) > 8192:
+            self.flush()
+        return len(text)
+
+    def writelines(self, lines):
+        """Writes each string."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self):
+        """Sends the line that has no end yet."""
+        text = self._held
+        if not text:
+            return
+        self._held = ""
+        connection = self._connection
+        try:
+            if connection is not None:
+                connection.send_errors(text.encode("utf-8", "backslashreplace"))
+                return
+        except OSError:
+            pass
+        _say(text)
+
+    def writable(self):
+        return True
+
+    def readable(self):
+        return False
+
+    def seekable(self):
+        return False
+
+    def isatty(self):
+        return False
+
+    def end(self):
+        """What comes now belongs to no request."""
+        if self._held:
+            self.flush()
+        self._connection = None
+
+    def report(self, what, error):
+        """Writes a traceback, beginning where the application's own begins."""
+        try:
+            self.write(f"{what}\n{_traceback_of(error)}")
+        except Exception:
+            # Without memory, say; the request has failed anyhow.
+            pass
+
+
+def _say(text):
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass
+
+
+class _Content(io.RawIOBase):
+    """The content of a request as it arrives; `wsgi.input` is a buffer over it."""
+
+    def __init__(self, connection):
+        self._connection = connection
+
+    def readable(self):
+        return True
+
+    def readinto(self, target):
+        """0 at the end of the content; raises when the client left before that."""
+        if self._connection is None:
+            raise ValueError("wsgi.input was read after the response")
+        return self._connection.read_content(memoryview(target).cast("B"))
+
+    def readall(self):
+        pieces = []
+        piece = bytearray(_LONGEST_CONTENT)
+        while True:
+            size = self.readinto(piece)
+            if not size:
+                return b"".join(pieces)
+            pieces.append(bytes(memoryview(piece)[:size]))
+
+    def detach(self):
+        """The request has ended: the connection is no longer ours to read."""
+        self._connection = None
+
+
+# --------------------------------------------------------------- one connection
+
+class _Connection:
+    """A connection of the gateway's, with its buffer and its records."""
+
+    def __init__(self, server, sock):
+        self.server = server
+        self.method = ""
+        self.whole = b""
+        self.idle = False
+        self._socket = sock
+        self._buffer = bytearray(_BUFFER_SIZE)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+        self._request_id = 0
+        self._wholes = {}
+        # Content of the record at hand that is not read yet, and its padding.
+        self._left = 0
+        self._padding = 0
+        self._input_open = False
+        self._aborted = False
+        self._broken = False
+        # How much content there is by CONTENT_LENGTH, and how much was read.
+        self._expected = -1
+        self._received = 0
+        self._reading = threading.Lock()
+        self._sending = threading.Lock()
+
+    def run(self):
+        """Serves requests until either side has enough."""
+        server = self.server
+        try:
+            while not server.stopping:
+                keep = self._begin()
+                if keep is None:
+                    break
+                environ = self._read_environ()
+                if environ is None:
+                    continue
+                content = self._open_content(environ)
+                errors = _Errors(self)
+                environ["wsgi.errors"] = errors
+                exchange = _Exchange(self, environ, errors)
+                # What is held here must not outlive the request.
+                del environ, errors
+                exchange.run(server)
+                del exchange
+                server.leave_child()
+                if not keep or self._broken:
+                    break
+                if content is not None:
+                    content.detach()
+                    # Another thread of the application's still waits for content.
+                    if self._reading.locked():
+                        break
+        except OSError:
+            # The other side has gone, which is its right.
+            pass
+
+    def shut(self):
+        """Ends a wait for the next request; what has arrived is still read."""
+        try:
+            self._socket.shutdown(socket.SHUT_RD)
+        except OSError:
+            pass
+
+    def close(self):
+        self._broken = True
+        try:
+            self._socket.close()
+        except OSError:
+            pass
+
+    # -- the request
+
+    def _begin(self):
+        """Waits for a request; returns its flags, None when none will come."""
+        while True:
+            if self._end - self._start < 8:
+                self.idle = True
+                try:
+                    if self.server.stopping or not self._wait_for_header():
+                        return None
+                finally:
+                    self.idle = False
+            kind, request_id, length, padding = self._header()
+            if kind == _BEGIN_REQUEST and length == 8:
+                self._fill(8 + padding)
+                role, flags = _BEGIN_BODY.unpack_from(self._buffer, self._start)
+                self._start += 8 + padding
+                if role != _RESPONDER:
+                    self._send(_end_record(request_id, 0, _UNKNOWN_ROLE))
+                    if not flags & _KEEP_CONN:
+                        return None
+                    continue
+                self._request_id = request_id
+                self._left = self._padding = 0
+                self._input_open = True
+                self._aborted = False
+                whole = self._wholes.get(request_id)
+                if whole is None:
+                    whole = _end_records(request_id, 0)
+                    self._wholes = {request_id: whole}
+                self.whole = whole
+                return flags & _KEEP_CONN
+            # What still comes for the request that has ended is not wanted.
+            self._other(kind, request_id, length, padding)
+
+    def _wait_for_header(self):
+        if self._start == self._end:
+            self._start = self._end = 0
+            if self.server.yields and not self.server.wait_idle(self._socket):
+                return False
+            size = self._socket.recv_into(self._buffer)
+            if not size:
+                return False
+            self._end = size
+        if self._end < 8:
+            self._fill(8)
+        return True
+
+    def _read_environ(self):
+        """The environ without its streams; None when the request was aborted."""
+        pieces = []
+        while True:
+            kind, request_id, length, padding = self._header()
+            if kind == _PARAMS and request_id == self._request_id:
+                if not length:
+                    self._skip(padding)
+                    break
+                self._fill(length)
+                start = self._start
+                pieces.append(self._view[start:start + length].tobytes())
+                self._start = start + length
+                self._skip(padding)
+            elif kind == _ABORT_REQUEST and request_id == self._request_id:
+                self._skip(length + padding)
+                self.end(1)
+                return None
+            else:
+                self._other(kind, request_id, length, padding)
+        params = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        environ = self.server.environ.copy()
+        if params[0:1] == b"\x10" and params[5:21] == b"HEADGATE_ENVIRON":
+            spelled = str(params[21:], "latin-1").split("\0")
+            environ.update(zip(spelled[::2], spelled[1::2]))
+        else:
+            environ.update(_read_pairs(params))
+            # Neither is a name of an environ, and the last is a trap (httpoxy).
+            environ.pop("HTTP_CONTENT_TYPE", None)
+            environ.pop("HTTP_CONTENT_LENGTH", None)
+            environ.pop("HTTP_PROXY", None)
+        self.method = environ["REQUEST_METHOD"]
+        scheme = environ.get("REQUEST_SCHEME")
+        if scheme is None:
+            secure = environ.get("HTTPS", "").lower() in ("on", "1", "yes", "true")
+            scheme = "https" if secure else "http"
+        environ["wsgi.url_scheme"] = scheme
+        return environ
+
+    def _open_content(self, environ):
+        """Puts `wsgi.input` into the environ; what must be detached afterwards."""
+        declared = environ.get("CONTENT_LENGTH")
+        try:
+            expected = int(declared) if declared else -1
+        except ValueError:
+            expected = -1
+        content = self._content_at_hand(expected)
+        if content is not None:
+            self._input_open = False
+            environ["wsgi.input"] = io.BytesIO(content)
+            return None
+        self._expected = expected
+        self._received = 0
+        raw = _Content(self)
+        environ["wsgi.input"] = io.BufferedReader(raw, _LONGEST_CONTENT)
+        return raw
+
+    def _content_at_hand(self, expected):
+        """The content, if all of it is in the buffer already, as is usual."""
+        at = self._start
+        if self._end - at < 8:
+            return None
+        _, kind, request_id, length, padding = _HEADER.unpack_from(self._buffer, at)
+        if kind != _STDIN or request_id != self._request_id:
+            return None
+        if not length:
+            if expected > 0 or padding:
+                return None
+            self._start = at + 8
+            return b""
+        after = at + 8 + length + padding
+        if (expected >= 0 and expected != length) or self._end - after < 8:
+            return None
+        _, kind, request_id, rest, rest_padding = _HEADER.unpack_from(self._buffer, after)
+        if kind != _STDIN or request_id != self._request_id or rest or rest_padding:
+            return None
+        self._start = after + 8
+        return self._view[at + 8:at + 8 + length]
+
+    def read_content(self, target):
+        """Reads into `target`, as much as there is; 0 at the end."""
+        with self._reading:
+            while not self._left:
+                if not self._input_open or self._received == self._expected:
+                    return 0
+                self._next_content()
+            if self._start == self._end:
+                self._fill(1)
+            start = self._start
+            size = min(len(target), self._left, self._end - start)
+            if self._expected >= 0:
+                size = min(size, self._expected - self._received)
+            target[:size] = self._view[start:start + size]
+            self._start = start + size
+            self._left -= size
+            self._received += size
+            return size
+
+    def _next_content(self):
+        """Goes to the next record of content, or to the end."""
+        self._skip(self._padding)
+        self._padding = 0
+        kind, request_id, length, padding = self._header()
+        if kind == _STDIN and request_id == self._request_id:
+            if length:
+                self._left = length
+                self._padding = padding
+                return
+            self._skip(padding)
+            self._input_open = False
+            if self._received < self._expected:
+                self._aborted = True
+                raise _Gone("The client left before its content was whole")
+        elif kind == _ABORT_REQUEST and request_id == self._request_id:
+            self._skip(length + padding)
+            self._input_open = False
+            self._aborted = True
+            raise _Gone("The client has left")
+        else:
+            self._other(kind, request_id, length, padding)
+
+    def look_for_abort(self):
+        """Raises when the request was aborted, without waiting for anything."""
+        if self._aborted or self._broken:
+            raise _Gone("The client has left")
+        if not self._reading.acquire(False):
+            # Whoever reads the content will see it.
+            return
+        try:
+            if self._start == self._end:
+                self._start = self._end = 0
+            # A full buffer holds content that the application has not asked for.
+            if self._end < _BUFFER_SIZE:
+                try:
+                    size = self._socket.recv_into(
+                        self._view[self._end:], 0, socket.MSG_DONTWAIT
+                    )
+                except (BlockingIOError, InterruptedError):
+                    size = -1
+                if not size:
+                    self._broken = True
+                    raise _Gone("The connection was closed")
+                if size > 0:
+                    self._end += size
+            at = self._start + self._left + self._padding
+            while self._end - at >= 8:
+                _, kind, request_id, length, padding = _HEADER.unpack_from(self._buffer, at)
+                if kind == _ABORT_REQUEST and request_id == self._request_id:
+                    self._aborted = True
+                    raise _Gone("The client has left")
+                at += 8 + length + padding
+        finally:
+            self._reading.release()
+
+    # -- records
+
+    def _header(self):
+        self._fill(8)
+        version, kind, request_id, length, padding = _HEADER.unpack_from(self._buffer, self._start)
+        if version != _VERSION:
+            self._broken = True
+            raise _Gone(f"A record has version {version}")
+        self._start += 8
+        return kind, request_id, length, padding
+
+    def _fill(self, size):
+        """Waits until `size` bytes are in the buffer."""
+        while self._end - self._start < size:
+            if _BUFFER_SIZE - self._start < size or self._end == _BUFFER_SIZE:
+                held = self._end - self._start
+                self._buffer[:held] = self._buffer[self._start:self._end]
+                self._start = 0
+                self._end = held
+            try:
+                arrived = self._socket.recv_into(self._view[self._end:])
+            except OSError as error:
+                self._broken = True
+                raise _Gone(str(error)) from None
+            if not arrived:
+                self._broken = True
+                raise _Gone("The connection was closed")
+            self._end += arrived
+
+    def _skip(self, size):
+        while size:
+            if self._start == self._end:
+                self._fill(1)
+            step = min(size, self._end - self._start)
+            self._start += step
+            size -= step
+
+    def _other(self, kind, request_id, length, padding):
+        """A record that does not belong to the request at hand."""
+        if request_id == 0:
+            self._fill(length)
+            content = self._view[self._start:self._start + length].tobytes()
+            self._start += length
+            self._skip(padding)
+            self._send(self._manage(kind, content))
+            return
+        self._skip(length + padding)
+        if kind == _BEGIN_REQUEST:
+            self._send(_end_record(request_id, 0, _CANT_MPX_CONN))
+
+    def _manage(self, kind, content):
+        if kind != _GET_VALUES:
+            return _HEADER.pack(_VERSION, _UNKNOWN_TYPE, 0, 8, 0) + bytes((kind,)) + bytes(7)
+        threads = str(self.server.threads).encode()
+        values = {"FCGI_MAX_CONNS": threads, "FCGI_MAX_REQS": threads, "FCGI_MPXS_CONNS": b"0"}
+        pairs = b"".join(
+            _write_pair(name.encode(), values[name])
+            for name in _read_pairs(content) if name in values
+        )
+        return _HEADER.pack(_VERSION, _GET_VALUES_RESULT, 0, len(pairs), 0) + pairs
+
+    # -- the response
+
+    def send(self, head, block, ending):
+        """Sends records of content, and what comes behind them."""
+        size = len(head) + len(block)
+        request_id = self._request_id
+        if size <= _COPIED_SIZE:
+            if size:
+                header = _HEADER.pack(_VERSION, _STDOUT, request_id, size, 0)
+                self._send(b"".join((header, head, block, ending)))
+            elif ending:
+                self._send(ending)
+            return
+        pieces = []
+        at = 0
+        if head:
+            at = min(len(block), _LONGEST_CONTENT - len(head))
+            if at <= 0:
+                # A head like that has no room for content beside it.
+                at = 0
+                for cut in range(0, len(head), _LONGEST_CONTENT):
+                    piece = head[cut:cut + _LONGEST_CONTENT]
+                    pieces.append(_HEADER.pack(_VERSION, _STDOUT, request_id, len(piece), 0))
+                    pieces.append(piece)
+            else:
+                pieces.append(_HEADER.pack(_VERSION, _STDOUT, request_id, len(head) + at, 0))
+                pieces.append(head)
+                pieces.append(memoryview(block)[:at])
+        view = memoryview(block)
+        size = len(block)
+        full = _HEADER.pack(_VERSION, _STDOUT, request_id, _LONGEST_CONTENT, 0)
+        while size - at >= _LONGEST_CONTENT:
+            pieces.append(full)
+            pieces.append(view[at:at + _LONGEST_CONTENT])
+            at += _LONGEST_CONTENT
+        if at < size:
+            pieces.append(_HEADER.pack(_VERSION, _STDOUT, request_id, size - at, 0))
+            pieces.append(view[at:])
+        if ending:
+            pieces.append(ending)
+        self._send_pieces(pieces)
+
+    def end(self, app_status):
+        """Ends the request; silent where nobody is left to be told."""
+        if self._broken:
+            return
+        if self._aborted:
+            app_status = 1
+        try:
+            self._send(self.whole if not app_status else _end_records(self._request_id, app_status))
+        except OSError:
+            pass
+
+    def send_errors(self, text):
+        for at in range(0, len(text), _LONGEST_CONTENT):
+            piece = text[at:at + _LONGEST_CONTENT]
+            header = _HEADER.pack(_VERSION, _STDERR, self._request_id, len(piece), 0)
+            self._send(header + piece)
+
+    def _send(self, data):
+        try:
+            # A thread of the application's may write to wsgi.errors meanwhile.
+            with self._sending:
+                self._socket.sendall(data)
+        except OSError as error:
+            self._broken = True
+            raise _Gone(str(error)) from None
+
+    def _send_pieces(self, pieces):
+        try:
+            with self._sending:
+                at = 0
+                while at < len(pieces):
+                    batch = pieces[at:at + _LONGEST_VECTOR]
+                    at += len(batch)
+                    sent = self._socket.sendmsg(batch)
+                    for piece in batch:
+                        if sent < len(piece):
+                            self._socket.sendall(memoryview(piece)[sent:])
+                            sent = 0
+                        else:
+                            sent -= len(piece)
+        except OSError as error:
+            self._broken = True
+            raise _Gone(str(error)) from None
+
+
+# ------------------------------------------------------------------- the server
+
+class _Server:
+    """The listening socket, its threads, and the wait for the end."""
+
+    def __init__(self, listener, app, threads, multiprocess, standalone):
+        self.app = app
+        self.threads = threads
+        self.stopping = False
+        # Whether the application's close() has ever taken long.
+        self.closes_late = False
+        # Clients that are not Headgate may keep more connections than there are
+        # threads: an idle one then gives way to one that waits.
+        self.yields = standalone
+        self.environ = {
+            "REQUEST_METHOD": "GET",
+            "SCRIPT_NAME": "",
+            "PATH_INFO": "",
+            "QUERY_STRING": "",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.0",
+            "wsgi.version": (1, 0),
+            "wsgi.multithread": threads > 1,
+            "wsgi.multiprocess": multiprocess,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+            "wsgi.file_wrapper": FileWrapper,
+        }
+        self._listener = listener
+        self._accepting = threading.Lock()
+        self._connections = set()
+        self._pid = os.getpid()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        listener.setblocking(False)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._disown)
+
+    def start(self):
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"headgate-{number + 1}", daemon=True)
+            for number in range(self.threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self):
+        """Accepts nothing new; connections end as their requests do."""
+        self.stopping = True
+        self.wake()
+        for connection in list(self._connections):
+            if connection.idle:
+                connection.shut()
+
+    def wake(self):
+        try:
+            os.write(self._wake_write, b"\0")
+        except OSError:
+            pass
+
+    def join(self, parent):
+        """Waits for the running requests; not for ever when the gateway is gone."""
+        orphaned = 0.0
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(1.0)
+                if parent and os.getppid() != parent:
+                    orphaned = orphaned or time.monotonic()
+                    # There is nobody else who could end us.
+                    if time.monotonic() - orphaned > _ORPHAN_SECONDS:
+                        os._exit(1)
+
+    def wait_idle(self, sock):
+        """Waits for a request on an idle connection; False when it should close."""
+        waiting = select.poll()
+        waiting.register(sock, select.POLLIN)
+        if not sock_has_input(waiting):
+            waiting.register(self._listener, select.POLLIN)
+            waiting.register(self._wake_read, select.POLLIN)
+            ready = dict(waiting.poll())
+            return sock.fileno() in ready
+        return True
+
+    def leave_child(self):
+        """A fork of the application's that came back to us is no server."""
+        if os.getpid() != self._pid:
+            os._exit(0)
+
+    def _serve(self):
+        while not self.stopping:
+            sock = self._accept()
+            if sock is None:
+                continue
+            connection = _Connection(self, sock)
+            self._connections.add(connection)
+            try:
+                connection.run()
+            except BaseException as error:
+                _say(f"A connection failed\n{''.join(_format(error, error.__traceback__))}")
+            finally:
+                self._connections.discard(connection)
+                connection.close()
+                self.leave_child()
+
+    def _accept(self):
+        # One thread waits for all: a connection need not wake the others.
+        with self._accepting:
+            if self.stopping:
+                return None
+            waiting = select.poll()
+            waiting.register(self._listener, select.POLLIN)
+            waiting.register(self._wake_read, select.POLLIN)
+            waiting.poll()
+            if self.stopping:
+                return None
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionError):
+                return None
+            except OSError as error:
+                # Out of descriptors, for one: it passes.
+                _say(f"A connection could not be accepted: {error}\n")
+                time.sleep(0.1)
+                return None
+        sock.setblocking(True)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def _disown(self):
+        """In a child that the application forks: it serves nobody."""
+        for connection in self._connections:
+            connection.close()
+        self._listener.close()
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            if getattr(signal.getsignal(number), "__module__", None) == __name__:
+                signal.signal(
+                    number,
+                    signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL,
+                )
+
+
+_ORPHAN_SECONDS = 30.0
+
+
+def sock_has_input(waiting):
+    return bool(waiting.poll(0))
+
+
+# -------------------------------------------------------------- the application
+
+class _LoadError(Exception):
+    """Why there is no application; the message is for its author."""
+
+
+def load(spec):
+    """Finds the application that `module:expression` or `file.py:expression` names."""
+    name, colon, expression = spec.partition(":")
+    if not name or (colon and not expression):
+        raise _LoadError(f"'{spec}' is not like module:callable")
+    if name.endswith(".py") and (os.sep in name or os.path.isfile(name)):
+        module = _import_file(name)
+    else:
+        module = _import_module(name)
+    if not colon:
+        for expression in ("application", "app"):
+            if hasattr(module, expression):
+                break
+        else:
+            raise _LoadError(f"Module '{name}' has no 'application' or 'app'{_offers(module)}")
+    app = _evaluate(module, name, expression)
+    if not callable(app):
+        raise _LoadError(f"'{expression}' of '{name}' is {_describe(app)}, which cannot be called")
+    _check_arguments(app, name, expression)
+    return app
+
+
+def _import_file(path):
+    path = os.path.abspath(path)
+    if not os.path.isfile(path):
+        raise _LoadError(f"There is no file '{path}'")
+    directory, base = os.path.split(path)
+    name = base[:-3]
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _import_module(name):
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if (missing == name or name.startswith(missing + ".")) and _own(error.__traceback__) is None:
+            where = os.getcwd()
+            raise _LoadError(f"There is no module '{missing}' in {where} or elsewhere on sys.path") from None
+        raise
+
+
+def _evaluate(module, name, expression):
+    try:
+        node = ast.parse(expression, mode="eval").body
+    except (SyntaxError, ValueError):
+        raise _LoadError(f"'{expression}' is neither a name nor a call") from None
+    if not isinstance(node, ast.Call):
+        return _attribute(module, name, node, expression)
+    try:
+        args = [ast.literal_eval(arg) for arg in node.args]
+        keywords = {word.arg: ast.literal_eval(word.value) for word in node.keywords}
+        if None in keywords:
+            raise ValueError
+    except ValueError:
+        raise _LoadError(f"The arguments of '{expression}' must be literal values") from None
+    factory = _attribute(module, name, node.func, expression)
+    if not callable(factory):
+        raise _LoadError(f"'{ast.unparse(node.func)}' of '{name}' is {_describe(factory)}, which cannot be called")
+    return factory(*args, **keywords)
+
+
+def _attribute(module, name, node, expression):
+    steps = []
+    while isinstance(node, ast.Attribute):
+        steps.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        raise _LoadError(f"'{expression}' is neither a name nor a call")
+    steps.append(node.id)
+    value = module
+    for step in reversed(steps):
+        try:
+            value = getattr(value, step)
+        except AttributeError:
+            raise _LoadError(f"'{name}' has no '{expression}'{_offers(module)}") from None
+    return value
+
+
+def _offers(module):
+    """Names what a module has that may be an application."""
+    found = []
+    for name, value in vars(module).items():
+        if name.startswith("_") or not callable(value):
+            continue
+        # What has a name of its own is offered by the module that made it.
+        if hasattr(value, "__name__") and getattr(value, "__module__", None) != module.__name__:
+            continue
+        found.append(name)
+    return f"; it has {', '.join(found[:10])}" if found else ""
+
+
+def _check_arguments(app, name, expression):
+    """Tells what is callable, but not as an application is."""
+    import inspect
+    try:
+        signature = inspect.signature(app, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None, None)
+        return
+    except TypeError:
+        pass
+    shown = f"{name}:{expression}"
+    try:
+        signature.bind()
+        hint = f": should it be '{shown}()'?"
+    except TypeError:
+        hint = ""
+        try:
+            signature.bind(None, None, None)
+            hint = ": it seems to be an ASGI application"
+        except TypeError:
+            pass
+    raise _LoadError(f"'{shown}' cannot be called with (environ, start_response){hint}")
+
+
+# ------------------------------------------------------------------- tracebacks
+
+def _own(trace):
+    """A traceback from where it leaves this file and the machinery of import."""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file != __file__ and "importlib" not in file:
+            return trace
+        trace = trace.tb_next
+    return None
+
+
+def _traceback_of(error):
+    return "".join(_format(error, _own(error.__traceback__)))
+
+
+def _format(error, trace):
+    return traceback.format_exception(type(error), error, trace)
+
+
+# ------------------------------------------------------------------ the program
+
+def _options():
+    parser = argparse.ArgumentParser(description="Serves a WSGI application over FastCGI.")
+    parser.add_argument("--app", required=True, metavar="MODULE:CALLABLE")
+    parser.add_argument("--socket", metavar="PATH", help="the socket to make; without it: descriptor 0")
+    parser.add_argument("--threads", type=int, default=4, metavar="N")
+    parser.add_argument("--pythonpath", action="append", default=[], metavar="PATH")
+    parser.add_argument("--stacks", metavar="PATH", help="where SIGUSR1 writes stacks to")
+    parser.add_argument("--multiprocess", action="store_true")
+    options = parser.parse_args()
+    if options.threads < 1:
+        parser.error("--threads must be at least 1")
+    return options
+
+
+class _Gateway:
+    """The pipes to and from Headgate; without it, standard error."""
+
+    def __init__(self, attached):
+        self.input = None
+        self._output = None
+        if not attached:
+            return
+        shown = 3 if _may_print_to(3) else 2
+        # Neither a program that the application starts nor a print gets at them.
+        self.input = os.dup(0)
+        self._output = os.dup(1)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        os.dup2(shown, 1)
+        if shown == 3:
+            os.close(3)
+        sys.stdout.reconfigure(line_buffering=True)
+
+    def ready(self):
+        version = ".".join(map(str, sys.version_info[:3]))
+        self._tell({"type": "ready", "python": version, "pid": os.getpid()})
+
+    def failed(self, message, trace):
+        if self._output is None:
+            _say(trace or f"{message}\n")
+        self._tell({"type": "failed", "message": message, "traceback": trace})
+
+    def _tell(self, message):
+        if self._output is None:
+            return
+        import json
+        data = json.dumps(message).encode() + b"\n"
+        while data:
+            data = data[os.write(self._output, data):]
+
+
+def _may_print_to(descriptor):
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return not _close_listener(descriptor)
+
+
+def _close_listener(descriptor):
+    """Some runtimes leave the gateway's own listening sockets open in their
+    children: nobody but us could then free its port."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return False
+        probe = socket.socket(fileno=os.dup(descriptor))
+        with probe:
+            listens = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError:
+        return False
+    if listens:
+        os.close(descriptor)
+    return bool(listens)
+
+
+def _listen(options):
+    if options.socket is None:
+        return socket.socket(fileno=os.dup(0))
+    listener = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(options.socket)
+    finally:
+        os.umask(mask)
+    return listener
+
+
+def _catch_signals(stop):
+    def do_nothing(_number, _frame):
+        pass
+
+    def do_stop(_number, _frame):
+        stop()
+
+    # Handlers, because what is ignored stays so in programs that are started.
+    signal.signal(signal.SIGTERM, do_stop)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, do_nothing)
+    signal.signal(signal.SIGINT, do_nothing)
+
+
+def main():
+    options = _options()
+    attached = options.socket is not None
+    gateway = _Gateway(attached)
+    stop_read, stop_write = os.pipe()
+    os.set_blocking(stop_write, False)
+
+    def stop():
+        try:
+            os.write(stop_write, b"\0")
+        except OSError:
+            pass
+
+    _catch_signals(stop)
+    faulthandler.enable(sys.stderr)
+    if options.stacks is not None:
+        stacks = open(options.stacks, "a")
+        faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
+    if attached:
+        for descriptor in range(4, 64):
+            _close_listener(descriptor)
+    parent = os.getppid() if attached else 0
+    try:
+        listener = _listen(options)
+        sys.argv[1:] = []
+        own = os.path.dirname(os.path.abspath(__file__))
+        if sys.path and os.path.abspath(sys.path[0] or ".") == own:
+            del sys.path[0]
+        sys.path[:0] = [os.getcwd(), *(os.path.abspath(path) for path in options.pythonpath)]
+        app = load(options.app)
+    except _LoadError as error:
+        gateway.failed(str(error), "")
+        return 3
+    except BaseException as error:
+        message = "".join(traceback.format_exception_only(type(error), error)).strip()
+        gateway.failed(message.splitlines()[-1], _traceback_of(error))
+        return 3
+    server = _Server(listener, app, options.threads, options.multiprocess, not attached)
+    # What was loaded stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    if attached:
+        listener.listen(128)
+    server.start()
+    gateway.ready()
+    _wait_for_end(gateway.input, stop_read)
+    server.stop()
+    server.join(parent)
+    return 0
+
+
+def _wait_for_end(pipe, stopped):
+    waiting = select.poll()
+    waiting.register(stopped, select.POLLIN)
+    if pipe is not None:
+        waiting.register(pipe, select.POLLIN)
+    while True:
+        for descriptor, _ in waiting.poll():
+            if descriptor == stopped or not os.read(descriptor, 4096):
+                return
+
+
+if __name__ == "__main__":
+    sys.exit(main())
