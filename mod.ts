@@ -37,6 +37,13 @@ export {
   type GatewayOptions,
 } from "./src/gateway.ts";
 export { serveHandler, type ServeOptions, type Server } from "./src/serve.ts";
+export {
+  defaultForwardedFields,
+  Forwarded,
+  type ForwardedField,
+  forwardedFields,
+  type ForwardedOptions,
+} from "./src/forwarded.ts";
 export { defineConfig, type HeadgateConfig } from "./src/config_file.ts";
 export type { Hooks, ServerInfo, WorkerInfo } from "./src/hooks.ts";
 export type { RequestWatch } from "./src/gate.ts";

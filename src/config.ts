@@ -12,6 +12,11 @@
 import { accessFormatNames, compileAccessFormat } from "./access_log.ts";
 import { parseBind } from "./bind.ts";
 import { CommandError } from "./command_error.ts";
+import {
+  Forwarded,
+  type ForwardedField,
+  type ForwardedOptions,
+} from "./forwarded.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import type { ConfigFile } from "./config_file.ts";
 import type { ApplicationExports, HookSet } from "./hooks.ts";
@@ -84,6 +89,8 @@ export interface Config {
   readonly sendFileRoots: readonly string[];
   /** Where to listen, each readable by `parseBind()`. */
   readonly bind: readonly string[];
+  /** Which proxies are believed, and in what; `Forwarded` takes it. */
+  readonly forwarded: ForwardedOptions;
   /** Length of the kernel's accept queue. */
   readonly backlog: number;
   /** How many processes serve; "auto" is one for each core. */
@@ -280,6 +287,7 @@ export function readConfig(
     spool: readChoice(settings.one("spool"), spoolModes),
     sendFileRoots: settings.all("sendfile-root").map(({ text }) => text),
     bind: settings.all("bind").map(readBind),
+    forwarded: readForwarded(settings),
     backlog: readCount(settings.one("backlog")),
     workers: readWorkers(settings.one("workers")),
     pidfile: readOptional(settings.one("pidfile")),
@@ -309,6 +317,40 @@ export function readConfig(
     graceSeconds: readSeconds(settings.one("graceful-timeout"), { zero: true }),
     limits: readLimits(settings),
   };
+}
+
+function readForwarded(settings: Settings): ForwardedOptions {
+  const allow = settings.all("forwarded-allow-ips");
+  const fields = settings.all("forwarded-fields");
+  const options = {
+    allow: listOf(allow).filter((text) => text !== "off"),
+    fields: listOf(fields).map((text) => text.toLowerCase() as ForwardedField),
+  };
+  checkForwarded({ allow: options.allow }, allow);
+  checkForwarded({ ...options, allow: [] }, fields);
+  return options;
+}
+
+function checkForwarded(
+  options: ForwardedOptions,
+  [setting]: readonly Setting[],
+): void {
+  try {
+    new Forwarded(options);
+  } catch (error) {
+    if (!(error instanceof TypeError) || setting === undefined) throw error;
+    throw new CommandError(
+      2,
+      `${setting.source}: ${error.message}`,
+      `Write ${setting.example}, for example.`,
+    );
+  }
+}
+
+/** Whether with commas or one by one. */
+function listOf(settings: readonly Setting[]): string[] {
+  return settings.flatMap(({ text }) => text.split(/[\s,]+/))
+    .filter((text) => text !== "");
 }
 
 function readLimits(settings: Settings): Limits {

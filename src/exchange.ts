@@ -136,11 +136,12 @@ export interface Exchange {
   readonly body: RequestBody;
   /** The way back. */
   readonly response: ResponseWriter;
-  /** The peer. */
+  /** The peer; the client where a proxy that is believed tells of it, with port 0
+   * where it tells none. */
   readonly remote: Address;
   /** The address that the peer connected to. */
   readonly local: Address;
-  /** "https" when TLS ends in this process. */
+  /** "https" when TLS ends in this process, or in a proxy that is believed. */
   readonly scheme: "http" | "https";
   /** Aborted when the peer leaves, or ends its direction, before the response
    * is whole. Made on first use; never aborted after a response that was sent

@@ -277,6 +277,23 @@ export const optionTable: readonly OptionEntry[] = [
     numeric: true,
   },
   {
+    name: "forwarded-allow-ips",
+    value: "LIST",
+    group: "Listening",
+    summary: "Proxies that are believed in what they tell of their clients: " +
+      "addresses, networks, * for all, off for none",
+    fallback: "127.0.0.1,::1",
+    repeatable: true,
+  },
+  {
+    name: "forwarded-fields",
+    value: "LIST",
+    group: "Listening",
+    summary: "What they tell it in; also x-forwarded-host, or forwarded alone",
+    fallback: "x-forwarded-for,x-forwarded-proto",
+    repeatable: true,
+  },
+  {
     name: "workers",
     short: "w",
     value: "N",

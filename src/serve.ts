@@ -5,6 +5,7 @@
  */
 import { parseBind } from "./bind.ts";
 import type { AccessRecord, Handler } from "./exchange.ts";
+import { Forwarded, type ForwardedOptions } from "./forwarded.ts";
 import { createGateway } from "./gateway.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
@@ -30,6 +31,9 @@ export interface ServeOptions {
   readonly log?: Logger;
   /** Called once per finished exchange, refused ones included. */
   readonly access?: ((record: AccessRecord) => void) | undefined;
+  /** Which proxies are believed in what they tell of their clients; by default
+   * none is. */
+  readonly forwarded?: ForwardedOptions | undefined;
   /** How long `shutdown` waits for running requests, in seconds; default 30. */
   readonly graceSeconds?: number;
 }
@@ -49,13 +53,18 @@ const DEFAULT_PORT = 8000;
 const DEFAULT_GRACE_SECONDS = 30;
 
 /** Listens by way of `transport`, and has `handler` answer. Rejects with the
- * runtime's own error when an address cannot be had; then none is kept. */
+ * runtime's own error when an address cannot be had; then none is kept; with
+ * `TypeError` where the options make no sense. */
 export async function serveHandler(
   transport: Transport,
   handler: Handler,
   options: ServeOptions = {},
 ): Promise<Server> {
-  const gateway = createGateway(handler, options);
+  const forwarded = new Forwarded(options.forwarded ?? { allow: [] });
+  const gateway = createGateway(forwarded.around(handler), {
+    ...options,
+    access: forwarded.access(options.access),
+  });
   const listening = new Listening(transport, gateway);
   try {
     for (const where of listenOptions(options)) await listening.open(where);

@@ -102,6 +102,7 @@ async function listen(
       bind: config.bind,
       backlog: config.backlog,
       limits: config.limits,
+      forwarded: config.forwarded,
       graceSeconds: config.graceSeconds,
       log,
       access,

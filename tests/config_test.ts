@@ -54,6 +54,10 @@ test("the defaults", () => {
     spool: "chunked",
     sendFileRoots: [],
     bind: ["127.0.0.1:8000"],
+    forwarded: {
+      allow: ["127.0.0.1", "::1"],
+      fields: ["x-forwarded-for", "x-forwarded-proto"],
+    },
     backlog: 2048,
     workers: 1,
     pidfile: undefined,
@@ -94,6 +98,8 @@ test("every flag reaches the configuration", () => {
     spool: "ALL",
     "sendfile-root": ["files"],
     bind: ["127.0.0.1:1", "unix:a.sock"],
+    "forwarded-allow-ips": ["10.0.0.0/8, ::1", "192.0.2.1"],
+    "forwarded-fields": "Forwarded",
     backlog: "7",
     workers: "AUTO",
     pidfile: "a.pid",
@@ -144,6 +150,10 @@ test("every flag reaches the configuration", () => {
     spool: "all",
     sendFileRoots: ["files"],
     bind: ["127.0.0.1:1", "unix:a.sock"],
+    forwarded: {
+      allow: ["10.0.0.0/8", "::1", "192.0.2.1"],
+      fields: ["forwarded"],
+    },
     backlog: 7,
     workers: "auto",
     pidfile: "a.pid",
@@ -428,5 +438,29 @@ test("loadHooks() finds hooks in either place", async () => {
 test("the version is the same wherever it is written", () => {
   for (const file of ["deno.json", "package.json"]) {
     assertEquals(JSON.parse(readFileSync(file, "utf8")).version, version, file);
+  }
+});
+
+test("which proxies are believed", () => {
+  const allow = (text: string) =>
+    readConfig(undefined, { "forwarded-allow-ips": text }, {}).forwarded.allow;
+  assertEquals(allow("off"), []);
+  assertEquals(allow("*"), ["*"]);
+  const { forwarded } = readConfig(undefined, {}, {
+    HEADGATE_FORWARDED_ALLOW_IPS: "10.0.0.1 10.0.0.2,10.0.0.3",
+    HEADGATE_FORWARDED_FIELDS: "x-forwarded-host",
+  });
+  assertEquals(forwarded, {
+    allow: ["10.0.0.1", "10.0.0.2", "10.0.0.3"],
+    fields: ["x-forwarded-host"],
+  });
+  const wrong: [Record<string, string>, string][] = [
+    [{ "forwarded-allow-ips": "proxy" }, '"proxy" is neither an IP address'],
+    [{ "forwarded-allow-ips": "10.1.2.3/8" }, "--forwarded-allow-ips"],
+    [{ "forwarded-fields": "x-real-ip" }, '"x-real-ip" is not one of'],
+    [{ "forwarded-fields": "forwarded,x-forwarded-for" }, "contradict"],
+  ];
+  for (const [flags, message] of wrong) {
+    assertStringIncludes(refusal(flags).message, message);
   }
 });

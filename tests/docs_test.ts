@@ -52,6 +52,7 @@ test("links lead to files", () => {
     "README.md",
     "docs/daemon.md",
     "docs/fetch.md",
+    "docs/proxy.md",
     "src/README.md",
     "examples/README.md",
     "examples/exercise/part3/README.md",

@@ -8,6 +8,7 @@ import { createEnviron, mountPoint } from "../environ.ts";
 import { HttpError, StreamError } from "../errors.ts";
 import { LogErrorStream } from "../error_stream.ts";
 import type { Exchange, Handler } from "../exchange.ts";
+import { parseIpAddress } from "../http/ip_address.ts";
 import { type Logger, traceOf } from "../logger.ts";
 import type { Address, MaybePromise } from "../stream.ts";
 import { version } from "../version.ts";
@@ -23,7 +24,7 @@ export interface NetAddress {
   readonly transport: "tcp" | "unix";
   /** IP address, or the path of the socket. */
   readonly hostname: string;
-  /** TCP port; 0 for a Unix-domain socket. */
+  /** TCP port; 0 for a Unix-domain socket, and where a proxy does not tell. */
   readonly port: number;
 }
 
@@ -234,12 +235,19 @@ class Info implements FetchInfo {
   requestIP():
     | { address: string; family: "IPv4" | "IPv6"; port: number }
     | null {
-    const { host: address, port } = this.#exchange.remote;
-    if (port === 0) return null;
+    const { remote } = this.#exchange;
+    if (isUnix(remote)) return null;
+    const { host: address, port } = remote;
     return { address, family: address.includes(":") ? "IPv6" : "IPv4", port };
   }
 }
 
-function netAddress({ host, port }: Address): NetAddress {
-  return { transport: port === 0 ? "unix" : "tcp", hostname: host, port };
+function netAddress(address: Address): NetAddress {
+  const { host, port } = address;
+  return { transport: isUnix(address) ? "unix" : "tcp", hostname: host, port };
+}
+
+/** An address that a proxy tells may have no port, either. */
+function isUnix({ host, port }: Address): boolean {
+  return port === 0 && parseIpAddress(host) === undefined;
 }

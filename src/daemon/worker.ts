@@ -14,6 +14,7 @@ import {
 import { CommandError, formatCommandError } from "../command_error.ts";
 import type { Config, LoadedConfig } from "../config.ts";
 import type { Handler } from "../exchange.ts";
+import { Forwarded } from "../forwarded.ts";
 import { createGateway, type Gateway } from "../gateway.ts";
 import type { HookSet, WorkerInfo } from "../hooks.ts";
 import type { Host } from "../host.ts";
@@ -173,14 +174,18 @@ async function make(
     true,
   );
   const inner = hooks?.beforeRequests(served.handler, info) ?? served.handler;
+  const shown =
+    manner?.around(inner, { log, readText: (path) => host.readText(path) }) ??
+      inner;
+  const access = hooks?.afterRequests(logs.access, info) ?? logs.access;
+  const forwarded = new Forwarded(loaded.config.forwarded);
   const table = new RequestTable();
   const gateway = createGateway(
-    manner?.around(inner, { log, readText: (path) => host.readText(path) }) ??
-      inner,
+    forwarded.around(shown),
     {
       limits: loaded.config.limits,
       log,
-      access: hooks?.afterRequests(logs.access, info) ?? logs.access,
+      access: forwarded.access(access),
       watch: table,
     },
   );
