@@ -59,6 +59,11 @@ export interface HeadgateConfig extends Hooks {
   readonly bind?: string | number | readonly (string | number)[];
   /** Length of the kernel's accept queue. */
   readonly backlog?: number;
+  /** Proxies that are believed in what they tell of their clients: addresses,
+   * networks, "*" or "off". */
+  readonly forwardedAllowIps?: string | readonly string[];
+  /** The fields that they tell it in. */
+  readonly forwardedFields?: string | readonly string[];
   /** How many processes serve; "auto" is one for each core. */
   readonly workers?: number | "auto";
   /** Where the pid is written. */

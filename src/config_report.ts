@@ -104,7 +104,7 @@ function printable(text: string): string {
 }
 
 /** A longer value pushes the column behind it aside, in its own line. */
-const widestValue = 32;
+const widestValue = 36;
 
 function align(rows: readonly Row[]): string {
   const widthOf = (texts: string[]) =>
