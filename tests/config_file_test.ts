@@ -409,7 +409,7 @@ test("configReport() without anything tells the defaults", () => {
 });
 
 test("configReport() keeps its columns, and every value in its line", () => {
-  const format = `%(h)s ${"x".repeat(40)}`;
+  const format = `%(h)s ${"x".repeat(80)}`;
   const text = report(
     { name: [" a\n\x1b[1m"], "access-log-format": [format] },
     {},
