@@ -8,8 +8,9 @@
 export class CommandError extends Error {
   /** "CommandError". */
   override readonly name = "CommandError";
-  /** 2 when the command line is wrong, 1 when what it names is. */
-  readonly exitCode: 1 | 2;
+  /** 2 when the command line is wrong, 1 when what it names is, 3 when an
+   * application outside of this process does not start. */
+  readonly exitCode: 1 | 2 | 3;
   /** How to fix it: whole sentences; lines are kept. */
   readonly remedy: string;
   /** What the runtime or the application said of it; may have several lines. */
@@ -18,7 +19,7 @@ export class CommandError extends Error {
   /** `message` says what is wrong and where, in sentence case with no full
    * stop. */
   constructor(
-    exitCode: 1 | 2,
+    exitCode: 1 | 2 | 3,
     message: string,
     remedy: string,
     detail?: string,
