@@ -43,6 +43,9 @@ export interface Readiness {
 const stacksSeconds = 2;
 const stacksPollMs = 20;
 
+/** How long it may take to leave when it cannot serve. */
+const leaveSeconds = 2;
+
 /** The longest line that a report may be; a traceback is one. */
 const longestReport = 1 << 20;
 
@@ -64,6 +67,7 @@ export class PythonProcess {
   readonly #program: Program;
   readonly #stacksFile: string;
   readonly #host: BackendHost;
+  #dismissed = false;
 
   private constructor(
     program: Program,
@@ -139,9 +143,14 @@ export class PythonProcess {
 
   /** Tells it to leave once its running requests have ended, and kills it with
    * its children when it has not after so long. Resolves when it has ended. */
-  async leave(graceSeconds: number): Promise<ProgramEnd> {
+  leave(graceSeconds: number): Promise<ProgramEnd> {
+    this.#dismissed = true;
+    return this.#leave(graceSeconds);
+  }
+
+  async #leave(graceSeconds: number): Promise<ProgramEnd> {
     this.#program.closeInput();
-    const timer = setTimeout(() => this.kill(), graceSeconds * 1000);
+    const timer = setTimeout(() => this.#kill(), graceSeconds * 1000);
     try {
       return await this.ended;
     } finally {
@@ -151,6 +160,11 @@ export class PythonProcess {
 
   /** Kills it with its children. */
   kill(): void {
+    this.#dismissed = true;
+    this.#kill();
+  }
+
+  #kill(): void {
     this.#program.kill("SIGKILL", "group");
   }
 
@@ -163,8 +177,10 @@ export class PythonProcess {
       return { version: report.python };
     }
     void reports.drop();
+    if (this.#dismissed) throw dismissal(command);
     // Whatever it still has to do: it serves nothing.
-    const end = await this.leave(stacksSeconds);
+    const end = await this.#leave(leaveSeconds);
+    if (this.#dismissed) throw dismissal(command);
     if (report !== undefined) throw loadFailure(command, report);
     throw await faultOf(command.interpreter, command.env, this.#host) ??
       new CommandError(
@@ -229,9 +245,13 @@ class Reports {
     return readReport(this.#text.slice(0, this.#text.indexOf("\n")));
   }
 
-  /** Reads on to the end, and keeps nothing. */
+  /** Reads on to the end, and keeps nothing. Never rejects. */
   async drop(): Promise<void> {
-    while (await this.#program.read() !== null);
+    try {
+      while (await this.#program.read() !== null);
+    } catch {
+      // How the process ended says what there is to say.
+    }
   }
 }
 
@@ -252,6 +272,15 @@ function readReport(line: string): Report | undefined {
     message,
     traceback: typeof traceback === "string" ? traceback : "",
   };
+}
+
+/** Nobody asks why it cannot serve. */
+function dismissal({ application }: PythonCommand): CommandError {
+  return new CommandError(
+    3,
+    `Python was ended before it had loaded ${application}`,
+    "Start again.",
+  );
 }
 
 function loadFailure(
@@ -277,7 +306,9 @@ function loadFailure(
 
 /** "was ended by SIGSEGV", "exited with code 7". */
 export function describeEnd({ code, signal }: ProgramEnd): string {
-  return signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
+  return signal === null
+    ? `exited with code ${code}`
+    : `was ended by ${signal}`;
 }
 
 /** A dump of `faulthandler` without the threads that have no frame of the
