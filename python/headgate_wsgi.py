@@ -1526,7 +1526,7 @@ def main():
         own = os.path.dirname(os.path.abspath(__file__))
         if sys.path and os.path.abspath(sys.path[0] or ".") == own:
             del sys.path[0]
-        sys.path[:0] = [os.getcwd(), *(os.path.abspath(path) for path in options.pythonpath)]
+        sys.path[:0] = [*(os.path.abspath(path) for path in options.pythonpath), os.getcwd()]
         app = load(options.app)
     except _LoadError as error:
         gateway.failed(str(error), "")

@@ -12,8 +12,9 @@ import { CommandError } from "../command_error.ts";
 export interface PythonName {
   /** What is imported, as in "package.module". */
   readonly module: string;
-  /** What the module has: a name, a path of attributes, or a call. */
-  readonly callable: string;
+  /** What the module has: a name, a path of attributes, or a call; undefined
+   * for `application` or `app`, whichever it has. */
+  readonly callable: string | undefined;
   /** Where the module is looked for first; undefined for the working
    * directory. */
   readonly directory: string | undefined;
@@ -28,10 +29,6 @@ export interface Surroundings {
   /** Extensions of files in JavaScript and TypeScript, with their dots. */
   readonly scriptExtensions: readonly string[];
 }
-
-/** The name that PEP 3333 and Django give to an application, where the command
- * line gives none. */
-const defaultCallable = "application";
 
 const identifier = String.raw`[\p{ID_Start}_]\p{ID_Continue}*`;
 const dotted = String.raw`${identifier}(?:\.${identifier})*`;
@@ -58,18 +55,14 @@ export function pythonName(
   if (!found) refuseUnwritten(module.replaceAll(".", "/"), callable, around);
   if (found || (callable !== undefined && callablePattern.test(callable))) {
     checkCallable(text, module, callable);
-    return {
-      module,
-      callable: callable ?? defaultCallable,
-      directory: undefined,
-    };
+    return { module, callable, directory: undefined };
   }
   return undefined;
 }
 
-/** As the interpreter is told: "package.module:callable". */
+/** As the responder is told: "package.module:callable", or the module alone. */
 export function formatPythonName({ module, callable }: PythonName): string {
-  return `${module}:${callable}`;
+  return callable === undefined ? module : `${module}:${callable}`;
 }
 
 function isScript(text: string, { scriptExtensions }: Surroundings): boolean {
@@ -104,7 +97,7 @@ function ofFile(
   }
   return {
     module: parts.join("."),
-    callable: callable ?? defaultCallable,
+    callable,
     directory: directoryOf(steps),
   };
 }
@@ -186,7 +179,7 @@ function checkCallable(
     throw new CommandError(
       2,
       `No name after the colon in ${text}`,
-      `Write ${where}:app, or ${where} alone for ${where}:${defaultCallable}.`,
+      `Write ${where}:app, or ${where} alone.`,
     );
   }
   throw new CommandError(

@@ -71,7 +71,7 @@ export interface PythonPoolOptions<B extends Backend> {
 
 /** A process that serves, and where its requests come from. */
 interface Place<B> {
-  readonly process: PythonProcess;
+  readonly python: PythonProcess;
   readonly backend: B;
   /** In seconds of `performance.now()`. */
   readonly since: number;
@@ -132,7 +132,7 @@ export class PythonPool<B extends Backend> {
   /** Resident memory of all processes, in bytes. */
   residentBytes(): number {
     let sum = 0;
-    for (const process of this.#processes) sum += process.residentBytes();
+    for (const python of this.#processes) sum += python.residentBytes();
     return sum;
   }
 
@@ -147,11 +147,11 @@ export class PythonPool<B extends Backend> {
       this.#do(this.#options.backends.retire(place.backend));
     }
     const serving = new Set(
-      [...this.#places.values()].map(({ process }) => process),
+      [...this.#places.values()].map(({ python }) => python),
     );
     await Promise.all(
-      [...this.#processes].map((process) =>
-        process.leave(serving.has(process) ? graceSeconds : 0)
+      [...this.#processes].map((python) =>
+        python.leave(serving.has(python) ? graceSeconds : 0)
       ),
     );
     while (this.#errands.size > 0) await Promise.allSettled(this.#errands);
@@ -171,41 +171,41 @@ export class PythonPool<B extends Backend> {
   /** Starts a process, and has it serve. */
   async #fill(seat: number): Promise<PythonProcess | undefined> {
     const { command, backends, host, log } = this.#options;
-    const process = await PythonProcess.start(
+    const python = await PythonProcess.start(
       { ...command, directory: this.#directory },
       `python-${++this.#started}`,
       host,
     );
-    this.#processes.add(process);
-    this.#do(process.ended.then(() => void this.#processes.delete(process)));
-    if (this.#closing) process.kill();
-    const { version } = await process.ready;
+    this.#processes.add(python);
+    this.#do(python.ended.then(() => void this.#processes.delete(python)));
+    if (this.#closing) python.kill();
+    const { version } = await python.ready;
     if (this.#closing) return undefined;
     const backend = backends.add({
-      name: process.name,
+      name: python.name,
       connections: command.threads,
-      connect: () => host.connect({ path: process.socket }),
+      connect: () => host.connect({ path: python.socket }),
     });
     const place: Place<B> = {
-      process,
+      python,
       backend,
       since: now(),
       suspected: false,
       leaving: false,
     };
     this.#places.set(seat, place);
-    log.debug(`${process.name}: Python ${version} is ready`);
+    log.debug(`${python.name}: Python ${version} is ready`);
     this.#do(this.#keepTo(seat, place));
-    return process;
+    return python;
   }
 
   /** Waits for a process to end, and has it replaced when it was not to. */
   async #keepTo(seat: number, place: Place<B>): Promise<void> {
-    const end = await place.process.ended;
+    const end = await place.python.ended;
     if (place.leaving) return;
     const { backends, log } = this.#options;
     this.#places.delete(seat);
-    log.error(`${place.process.name} ${describeEnd(end)}; it is replaced`);
+    log.error(`${place.python.name} ${describeEnd(end)}; it is replaced`);
     this.#do(backends.retire(place.backend));
     await this.#replace(seat, place.since);
   }
@@ -223,8 +223,8 @@ export class PythonPool<B extends Backend> {
       }
       if (this.#closing) return;
       try {
-        const process = await this.#fill(seat);
-        if (process !== undefined) log.info(`${process.name} serves`);
+        const python = await this.#fill(seat);
+        if (python !== undefined) log.info(`${python.name} serves`);
         return;
       } catch (error) {
         if (!this.#closing) log.error(explain(error));
@@ -249,18 +249,18 @@ export class PythonPool<B extends Backend> {
   /** Asks a process what it does, and replaces it when it does it still. */
   async #examine(seat: number, place: Place<B>): Promise<void> {
     const { backends, log } = this.#options;
-    const { process, backend } = place;
-    const stacks = await process.stacks();
+    const { python, backend } = place;
+    const stacks = await python.stacks();
     const hanging = this.#hanging(place);
-    if (hanging.length === 0 || place.leaving || process.hasEnded) {
+    if (hanging.length === 0 || place.leaving || python.hasEnded) {
       place.suspected = false;
       return;
     }
-    for (const request of hanging) log.critical(describe(request, process));
+    for (const request of hanging) log.critical(describe(request, python));
     log.critical(
       stacks === ""
-        ? `${process.name} does not tell what its threads do`
-        : `${process.name}, its threads at work:\n${stacks}`,
+        ? `${python.name} does not tell what its threads do`
+        : `${python.name}, its threads at work:\n${stacks}`,
     );
     place.leaving = true;
     this.#places.delete(seat);
@@ -270,8 +270,8 @@ export class PythonPool<B extends Backend> {
       request.fail(new BackendError(504, "The application hangs"));
     }
     await Promise.race([retired, this.#sleep(otherRequestsSeconds)]);
-    const end = await process.leave(this.#closing ? 0 : leaveSeconds);
-    log.info(`${process.name} ${describeEnd(end)}`);
+    const end = await python.leave(this.#closing ? 0 : leaveSeconds);
+    log.info(`${python.name} ${describeEnd(end)}`);
   }
 
   /** Resolves so much later, or as soon as all is to end. */
@@ -308,10 +308,10 @@ function now(): number {
   return performance.now() / 1000;
 }
 
-function describe(request: RunningRequest, process: PythonProcess): string {
+function describe(request: RunningRequest, python: PythonProcess): string {
   const at = performance.now();
   const seconds = (since: number) => ((at - since) / 1000).toFixed(1);
-  return `${process.name}: ${escapeForLog(request.method)} ` +
+  return `${python.name}: ${escapeForLog(request.method)} ` +
     `${escapeForLog(request.target)} hangs: it began ` +
     `${seconds(request.startedAt)} s ago, and nothing has moved for ` +
     `${seconds(request.progressAt)} s; the process is replaced`;

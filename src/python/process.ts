@@ -287,7 +287,8 @@ function loadFailure(
   { application, interpreter }: PythonCommand,
   { message, traceback }: Extract<Report, { type: "failed" }>,
 ): CommandError {
-  const missing = /No module named '([^']+)'/.exec(message)?.[1];
+  const missing = /(?:No module named|There is no module) '([^']+)'/
+    .exec(message)?.[1];
   const own = application.split(":")[0]?.split(".")[0];
   const remedy = missing === undefined
     ? "Correct what it says and start again."

@@ -58,18 +58,18 @@ test("pythonName() takes a module alone where its file is there", () => {
   assertEquals(nameAmong([], "mysite.wsgi"), "");
   assertEquals(
     nameAmong(["mysite/wsgi.py"], "mysite.wsgi"),
-    "mysite.wsgi:application",
+    "mysite.wsgi",
   );
   assertEquals(
     nameAmong(["lib/mysite/wsgi.py"], "mysite.wsgi", ["lib"]),
-    "mysite.wsgi:application",
+    "mysite.wsgi",
   );
 });
 
 test("pythonName() takes a file for a module of the packages that hold it", () => {
   assertEquals(nameAmong(["app.py"], "app.py:app"), "app:app");
   assertEquals(nameAmong(["./app.py"], "./app.py:app"), "app:app");
-  assertEquals(nameAmong(["app.py"], "app.py"), "app:application");
+  assertEquals(nameAmong(["app.py"], "app.py"), "app");
   assertEquals(nameAmong(["my-app.py"], "my-app.py:app"), "my-app:app");
   assertEquals(nameAmong(["a/app.py"], "a/app.py:app"), "app:app in a");
   assertEquals(nameAmong(["../app.py"], "../app.py:app"), "app:app in ..");

@@ -131,7 +131,7 @@ test("PythonProcess.ready rejects with what the application failed of", async ()
 
 test("PythonProcess.ready tells a missing module of ours from others", async () => {
   const own = await failure(fail({
-    message: "ModuleNotFoundError: No module named 'site.wsgi'",
+    message: "There is no module 'site' in /srv or elsewhere on sys.path",
   }));
   assertMatch(own.remedy, /^Check the spelling.*--pythonpath/s);
   assertEquals(own.detail, undefined);
