@@ -40,7 +40,7 @@ test("what is Python's is told by its file, or by its shape", async () => {
   const cases: [string, string[], string, string, string | undefined][] = [
     ["shop:app", ["shop.py"], "shop", "app", undefined],
     ["shop:app", [], "shop", "app", undefined],
-    ["shop", ["lib/shop.py"], "shop", "application", undefined],
+    ["shop", ["lib/shop.py"], "shop", undefined, undefined],
     ["site/shop.py:app", ["site/shop.py"], "shop", "app", "site"],
     ["a.wsgi:make()", [], "a.wsgi", "make()", undefined],
   ];
