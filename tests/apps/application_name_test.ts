@@ -37,7 +37,7 @@ test("a module is told by its extension, and its file from the name", async () =
 });
 
 test("what is Python's is told by its file, or by its shape", async () => {
-  const cases: [string, string[], string, string, string | undefined][] = [
+  const cases: [string, string[], string, string?, string?][] = [
     ["shop:app", ["shop.py"], "shop", "app", undefined],
     ["shop:app", [], "shop", "app", undefined],
     ["shop", ["lib/shop.py"], "shop", undefined, undefined],
