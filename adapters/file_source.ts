@@ -9,6 +9,7 @@ import type { FileSource, OpenFile } from "../src/file_source.ts";
 /** The files of this machine. */
 export const fileSource: FileSource = {
   resolve: (path) => unlessMissing(realpath(path)),
+  kind: (path) => unlessMissing(stat(path).then(kindOf)),
   open: (path) => unlessMissing(openPath(path)),
 };
 
@@ -53,12 +54,17 @@ function readable(handle: FileHandle, { size, mtimeMs }: Stats): OpenFile {
 
 function unreadable(found: Stats): OpenFile {
   return {
-    kind: found.isDirectory() ? "directory" : "other",
+    kind: kindOf(found),
     size: found.size,
     modifiedMs: found.mtimeMs,
     read: () => Promise.reject(new Error("Only a file can be read")),
     close: () => Promise.resolve(),
   };
+}
+
+function kindOf(found: Stats): OpenFile["kind"] {
+  if (found.isFile()) return "file";
+  return found.isDirectory() ? "directory" : "other";
 }
 
 /** The paths that lead nowhere: a step is missing, or is no directory, or goes

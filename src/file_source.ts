@@ -26,6 +26,8 @@ export interface FileSource {
   /** The absolute path of what stands there, with no symbolic link left in it;
    * undefined when nothing does. */
   resolve(path: string): Promise<string | undefined>;
+  /** What stands there; undefined when nothing does. */
+  kind(path: string): Promise<OpenFile["kind"] | undefined>;
   /** Opens what stands there, and never waits for the other end of a pipe;
    * undefined when nothing does. The caller closes it. */
   open(path: string): Promise<OpenFile | undefined>;

@@ -19,11 +19,18 @@ export function readFilePath(path: string): FilePath | undefined {
   if (directory) encoded.pop();
   const steps: string[] = [];
   for (const one of encoded) {
-    const step = decode(one);
-    if (step === undefined || !names(step)) return undefined;
+    const step = readStep(one);
+    if (step === undefined) return undefined;
     steps.push(step);
   }
   return { steps, directory };
+}
+
+/** The text that one step of a path stands for; undefined where it names no
+ * file. */
+export function readStep(encoded: string): string | undefined {
+  const step = decode(encoded);
+  return step !== undefined && names(step) ? step : undefined;
 }
 
 /** Names that begin with a dot are hidden: ".env", ".git", and with them "." and
@@ -61,6 +68,17 @@ function decode(step: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What paths begin with, without the slash at its end: "" for all of them. */
+export function pathPrefix(prefix: string): string {
+  return prefix.replace(/\/+$/, "");
+}
+
+/** Whether the path of a request begins with such a prefix, step by step. */
+export function hasPrefix(prefix: string, path: string): boolean {
+  if (!path.startsWith(prefix)) return false;
+  return path[prefix.length] === "/" || (path === prefix && prefix !== "");
 }
 
 /** Whether a path without symbolic links is that of a directory or below it,

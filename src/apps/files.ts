@@ -21,7 +21,7 @@ import { escapeForLog, type Logger } from "../logger.ts";
 import type { MaybePromise } from "../stream.ts";
 import { acceptedCodings } from "./accept_encoding.ts";
 import { readRange } from "./byte_range.ts";
-import { isWithin, readFilePath } from "./file_path.ts";
+import { hasPrefix, isWithin, pathPrefix, readFilePath } from "./file_path.ts";
 import { type MediaType, mediaTypeOf } from "./media_types.ts";
 import {
   judge,
@@ -78,7 +78,7 @@ export function filesBefore(
   options: Omit<FilesOptions, "prefix" | "otherwise">,
 ): Handler {
   const served = mounts.map(({ prefix, directory }) => {
-    const base = baseOf(prefix);
+    const base = pathPrefix(prefix);
     const own = { ...options, prefix };
     const whole = base === "" ? { ...own, otherwise: application } : own;
     return { base, handle: files(directory, whole) };
@@ -86,20 +86,10 @@ export function filesBefore(
   return (exchange) => {
     const { path } = exchange.head;
     for (const { base, handle } of served) {
-      if (isBelow(base, path)) return handle(exchange);
+      if (hasPrefix(base, path)) return handle(exchange);
     }
     return application(exchange);
   };
-}
-
-/** A prefix without the slash at its end. */
-function baseOf(prefix: string): string {
-  return prefix.replace(/\/+$/, "");
-}
-
-function isBelow(base: string, path: string): boolean {
-  if (!path.startsWith(base)) return false;
-  return path[base.length] === "/" || (path === base && base !== "");
 }
 
 /** The codings that files may lie in, the best first, and how their names end. */
@@ -145,7 +135,7 @@ class Files {
   constructor(directory: string, options: FilesOptions) {
     const { prefix = "/", index = "index.html", cacheControl } = options;
     this.#directory = directory;
-    this.#base = baseOf(prefix);
+    this.#base = pathPrefix(prefix);
     this.#source = options.source;
     this.#index = index;
     this.#cacheControl = cacheControl === undefined
@@ -206,7 +196,7 @@ class Files {
   async #find(
     { head }: Exchange,
   ): Promise<Representation | "below" | undefined> {
-    if (!isBelow(this.#base, head.path)) return undefined;
+    if (!hasPrefix(this.#base, head.path)) return undefined;
     const wanted = readFilePath(head.path.slice(this.#base.length));
     if (wanted === undefined) return undefined;
     const path = [this.#directory, ...wanted.steps].join("/");

@@ -36,6 +36,20 @@ class Scratch implements Disposable {
   }
 }
 
+test("fileSource tells what stands at a path", async () => {
+  using scratch = new Scratch();
+  writeFileSync(scratch.at("a.txt"), "");
+  symlinkSync("a.txt", scratch.at("link"));
+  assertEquals(await fileSource.kind(scratch.at("a.txt")), "file");
+  assertEquals(await fileSource.kind(scratch.at("link")), "file");
+  assertEquals(await fileSource.kind(scratch.path), "directory");
+  assertEquals(await fileSource.kind(scratch.at("none")), undefined);
+  assertEquals(await fileSource.kind(scratch.at("a.txt/below")), undefined);
+  if (process.platform !== "win32") {
+    assertEquals(await fileSource.kind("/dev/null"), "other");
+  }
+});
+
 test("fileSource opens a file, with what there is to know of it", async () => {
   using scratch = new Scratch();
   const path = scratch.at("a.txt");

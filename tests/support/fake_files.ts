@@ -44,6 +44,12 @@ export class FakeFiles implements FileSource {
     return Promise.resolve(found === undefined ? undefined : path);
   }
 
+  kind(path: string): Promise<OpenFile["kind"] | undefined> {
+    const found = this.#files[path];
+    if (found?.link !== undefined) return this.kind(found.link);
+    return Promise.resolve(found && kindOf(found));
+  }
+
   open(path: string): Promise<OpenFile | undefined> {
     const found = this.#files[path];
     if (found?.code !== undefined) {
@@ -60,11 +66,7 @@ export class FakeFiles implements FileSource {
     const content = octets(found.content ?? "");
     let open = true;
     return {
-      kind: found.pipe
-        ? "other"
-        : found.content === undefined
-        ? "directory"
-        : "file",
+      kind: kindOf(found),
       size: found.size ?? content.length,
       modifiedMs: found.modifiedMs ?? longAgo,
       read: (buffer, position) => {
@@ -82,4 +84,9 @@ export class FakeFiles implements FileSource {
       },
     };
   }
+}
+
+function kindOf(found: FakeFile): OpenFile["kind"] {
+  if (found.pipe) return "other";
+  return found.content === undefined ? "directory" : "file";
 }
