@@ -16,6 +16,8 @@ export type ProgramEnvironment = Readonly<Record<string, string>>;
 const oldestMajor = 3;
 const oldestMinor = 9;
 
+const remedy = "Name Python 3.9 or later: --python /usr/bin/python3.";
+
 /** How much of what a stranger prints is looked at. */
 const longestAnswer = 4096;
 
@@ -85,7 +87,6 @@ export async function faultOf(
   env: ProgramEnvironment,
   host: InterpreterHost,
 ): Promise<CommandError | undefined> {
-  const remedy = "Name Python 3.9 or later: --python /usr/bin/python3.";
   const answer = await ask(interpreter, env, host);
   if ("error" in answer) {
     return new CommandError(
@@ -95,23 +96,27 @@ export async function faultOf(
       answer.error,
     );
   }
-  const version = /^HEADGATE ((\d+)\.(\d+)\.\d+)$/m.exec(answer.output);
-  if (version === null) {
-    return new CommandError(
-      1,
-      `${interpreter} does not answer as Python does`,
-      remedy,
-      answer.output.trim() || undefined,
-    );
-  }
-  const major = Number(version[2]);
-  const minor = Number(version[3]);
-  if (
-    major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)
-  ) return undefined;
+  const version = /^HEADGATE (\S+)$/m.exec(answer.output)?.[1];
+  if (version !== undefined) return faultOfVersion(interpreter, version);
   return new CommandError(
     1,
-    `${interpreter} is Python ${version[1]}, which is too old`,
+    `${interpreter} does not answer as Python does`,
+    remedy,
+    answer.output.trim() || undefined,
+  );
+}
+
+/** Whether a version, as in "3.11.2", is too old. */
+export function faultOfVersion(
+  interpreter: string,
+  version: string,
+): CommandError | undefined {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (major > oldestMajor) return undefined;
+  if (major === oldestMajor && minor >= oldestMinor) return undefined;
+  return new CommandError(
+    1,
+    `${interpreter} is Python ${version}, which is too old`,
     remedy,
   );
 }

@@ -7,7 +7,11 @@
  */
 import type { BackendHost, Program, ProgramEnd } from "../backend_host.ts";
 import { CommandError, errorCode } from "../command_error.ts";
-import { faultOf, type ProgramEnvironment } from "./interpreter.ts";
+import {
+  faultOf,
+  faultOfVersion,
+  type ProgramEnvironment,
+} from "./interpreter.ts";
 
 /** What a Python process is started with. */
 export interface PythonCommand {
@@ -171,17 +175,19 @@ export class PythonProcess {
   async #becomeReady(command: PythonCommand): Promise<Readiness> {
     const reports = new Reports(this.#program);
     const report = await reports.next();
-    if (report?.type === "ready") {
-      // Nothing more is to come; what does come is not to make it wait.
-      void reports.drop();
+    // What else it says is not to make it wait.
+    void reports.drop();
+    const fault = report?.type === "ready"
+      ? faultOfVersion(command.interpreter, report.python)
+      : report && loadFailure(command, report);
+    if (report?.type === "ready" && fault === undefined) {
       return { version: report.python };
     }
-    void reports.drop();
     if (this.#dismissed) throw dismissal(command);
     // Whatever it still has to do: it serves nothing.
     const end = await this.#leave(leaveSeconds);
     if (this.#dismissed) throw dismissal(command);
-    if (report !== undefined) throw loadFailure(command, report);
+    if (fault !== undefined) throw fault;
     throw await faultOf(command.interpreter, command.env, this.#host) ??
       new CommandError(
         3,

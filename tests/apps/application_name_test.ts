@@ -38,11 +38,11 @@ test("a module is told by its extension, and its file from the name", async () =
 
 test("what is Python's is told by its file, or by its shape", async () => {
   const cases: [string, string[], string, string?, string?][] = [
-    ["shop:app", ["shop.py"], "shop", "app", undefined],
-    ["shop:app", [], "shop", "app", undefined],
-    ["shop", ["lib/shop.py"], "shop", undefined, undefined],
+    ["shop:app", ["shop.py"], "shop", "app"],
+    ["shop:app", [], "shop", "app"],
+    ["shop", ["lib/shop.py"], "shop"],
     ["site/shop.py:app", ["site/shop.py"], "shop", "app", "site"],
-    ["a.wsgi:make()", [], "a.wsgi", "make()", undefined],
+    ["a.wsgi:make()", [], "a.wsgi", "make()"],
   ];
   for (const [text, files, module, callable, directory] of cases) {
     assertEquals(await read(text, ...files), {

@@ -160,6 +160,13 @@ test("PythonProcess.ready tells a version that cannot run the responder", async 
   assertMatch(error.message, /is Python 2\.7\.18, which is too old$/);
 });
 
+test("PythonProcess.ready refuses a version that might do, and is too old", async () => {
+  const error = await failure((program) =>
+    program.print('{"type":"ready","python":"3.8.20","pid":1}\n')
+  );
+  assertMatch(error.message, /is Python 3\.8\.20, which is too old$/);
+});
+
 test("PythonProcess.ready ends a program that says something else", async () => {
   for (
     const text of [
