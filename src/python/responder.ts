@@ -9,8 +9,7 @@
  */
 
 /** What a Python interpreter runs: see its own first lines. */
-export const responder: string =
-  `"""Serves a WSGI application (PEP 3333) as a FastCGI 1.0 responder.
+export const responder: string = `"""Serves a WSGI application (PEP 3333) as a FastCGI 1.0 responder.
 
 Headgate starts this program and speaks to it; it also runs alone, on a
 listening socket that it inherits as descriptor 0, behind any FastCGI client:
@@ -1510,6 +1509,39 @@ def _catch_signals(stop):
     signal.signal(signal.SIGINT, do_nothing)
 
 
+class _Vigil:
+    """Ends the process when the gateway leaves while an application is loaded,
+    which may take for ever."""
+
+    def __init__(self, pipe):
+        self._pipe = pipe
+
+    def __enter__(self):
+        if self._pipe is None:
+            return
+        self._over_read, self._over_write = os.pipe()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread.start()
+
+    def __exit__(self, *_):
+        if self._pipe is None:
+            return
+        os.close(self._over_write)
+        self._thread.join()
+        os.close(self._over_read)
+
+    def _keep(self):
+        waiting = select.poll()
+        waiting.register(self._pipe, select.POLLIN)
+        waiting.register(self._over_read, select.POLLIN)
+        while True:
+            for descriptor, _ in waiting.poll():
+                if descriptor == self._over_read:
+                    return
+                if not os.read(self._pipe, 4096):
+                    os._exit(1)
+
+
 def main():
     options = _options()
     attached = options.socket is not None
@@ -1539,7 +1571,8 @@ def main():
         if sys.path and os.path.abspath(sys.path[0] or ".") == own:
             del sys.path[0]
         sys.path[:0] = [*(os.path.abspath(path) for path in options.pythonpath), os.getcwd()]
-        app = load(options.app)
+        with _Vigil(gateway.input):
+            app = load(options.app)
     except _LoadError as error:
         gateway.failed(str(error), "")
         return 3
