@@ -9,7 +9,8 @@
  */
 
 /** What a Python interpreter runs: see its own first lines. */
-export const responder: string = `"""Serves a WSGI application (PEP 3333) as a FastCGI 1.0 responder.
+export const responder: string =
+  `"""Serves a WSGI application (PEP 3333) as a FastCGI 1.0 responder.
 
 Headgate starts this program and speaks to it; it also runs alone, on a
 listening socket that it inherits as descriptor 0, behind any FastCGI client:
