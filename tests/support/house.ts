@@ -37,7 +37,7 @@ const rooms: readonly Room[] = [
   {
     // Its streams come from whoever adds a backend.
     files: /^src\/fastcgi\//,
-    imports: /^src\/(fastcgi\/.*|http\/.*|errors|logger)\.ts$/,
+    imports: /^src\/(fastcgi\/.*|http\/.*|errors|error_stream|logger)\.ts$/,
     types: doors,
   },
   {
