@@ -14,6 +14,7 @@ import { ApplicationError, HttpError, StreamError } from "./errors.ts";
 import type { Gate } from "./gate.ts";
 import { CR, LF } from "./http/bytes.ts";
 import { firstLine, type ParsedHead, parseRequestHead } from "./http/head.ts";
+import { HeadReader } from "./http/head_reader.ts";
 import { reasonPhrase } from "./http/status.ts";
 import { escapeForLog, traceOf } from "./logger.ts";
 import { type Terms, WireResponse } from "./response.ts";
@@ -36,6 +37,9 @@ const LINGER = 4;
  * been answered. */
 const FRESH_SECONDS = 1;
 
+/** Whoever is silent for so long is not expected to repeat himself. */
+const FORGET_SECONDS = 1;
+
 /** Pipelined answers are sent and others are let in after so much output. */
 const FAIR_OUTPUT = 49_152;
 
@@ -44,6 +48,7 @@ export class Connection {
   readonly #gate: Gate;
   readonly #stream: ByteStream;
   readonly #wire: Wire;
+  readonly #heads = new HeadReader();
   #phase = IDLE;
   /** On the gate's clock; when the phase has lasted too long. */
   #deadline: number;
@@ -150,14 +155,15 @@ export class Connection {
       return undefined;
     }
     this.#examined = size;
-    const head = parseRequestHead(wire.buffer, wire.start, wire.end, limits);
+    const head = this.#heads.read(wire.buffer, wire.start, wire.end, limits);
     if (head === undefined) return undefined;
     if (head.contentLength > limits.content) {
       throw new HttpError(413, "Content too large", String(head.contentLength));
     }
     // The handler is next, and it may never give the loop back.
-    this.#row = this.#gate.watch?.begin(wire.buffer, wire.start, head.end);
-    wire.start = head.end;
+    const headEnd = wire.start + head.size;
+    this.#row = this.#gate.watch?.begin(wire.buffer, wire.start, headEnd);
+    wire.start = headEnd;
     return head;
   }
 
@@ -391,6 +397,10 @@ export class Connection {
       } else if (now - this.#waitingSince >= limits.bodySeconds) {
         return this.#contentTooSlow(this.#exchange!);
       }
+    }
+    // Who is silent for a while owns no memory of ours.
+    if (this.#phase === IDLE && now - this.#idleSince >= FORGET_SECONDS) {
+      this.#heads.forget();
     }
     if (now >= this.#deadline) this.#expire();
   }

@@ -48,10 +48,41 @@ export function createEnviron(
   exchange: Exchange,
   options: EnvironOptions,
 ): Environ {
+  const { fields, targetForm } = exchange.head;
+  // The authority of an absolute target takes the place of a field.
+  if (fields.recurs !== true || targetForm === "absolute") {
+    return assembled(exchange, options);
+  }
+  const former = formers.get(fields);
+  if (former?.options === options) return renewed(former.environ, exchange);
+  const environ = assembled(exchange, options);
+  formers.set(fields, {
+    options,
+    environ: {
+      ...environ,
+      "wsgi.input": none,
+      "headgate.request": none,
+    },
+  });
+  return environ;
+}
+
+/** An environ from which others can be made that have the same fields. */
+interface Former {
+  readonly options: EnvironOptions;
+  /** Without what would keep the request alive. */
+  readonly environ: Environ;
+}
+
+const none = undefined as never;
+const formers = new WeakMap<Fields, Former>();
+
+function assembled(exchange: Exchange, options: EnvironOptions): Environ {
   const { head, remote } = exchange;
   const https = exchange.scheme === "https";
   const server = serverAddress(head.authority, exchange.local, https);
-  // One literal: spreading a base object costs a hundred times as much.
+  // One literal: spreading a base object, and adding what it lacks, costs a
+  // hundred times as much.
   const environ: Environ = {
     REQUEST_METHOD: head.method,
     SCRIPT_NAME: options.scriptName,
@@ -61,17 +92,14 @@ export function createEnviron(
     RAW_URI: head.target,
     SERVER_NAME: server.name,
     SERVER_PORT: server.port,
-    SERVER_PROTOCOL: head.version === 11 ? "HTTP/1.1" : "HTTP/1.0",
+    SERVER_PROTOCOL: protocol(head),
     SERVER_SOFTWARE: options.software,
     GATEWAY_INTERFACE: "CGI/1.1",
     REMOTE_ADDR: remote.host,
     REMOTE_PORT: String(remote.port),
     "wsgi.version": wsgiVersion,
     "wsgi.url_scheme": https ? "https" : "http",
-    "wsgi.input": new ContentInput(
-      exchange.body,
-      head.framing === "chunked" ? Infinity : head.contentLength,
-    ),
+    "wsgi.input": input(exchange),
     "wsgi.errors": options.errors,
     "wsgi.multithread": options.multithread,
     "wsgi.multiprocess": options.multiprocess,
@@ -82,6 +110,41 @@ export function createEnviron(
   };
   assignFields(environ, head);
   return environ;
+}
+
+/** A copy of `former`, which has every key, in which all that is not of the
+ * fields and of the options is this request's: a third of what it costs to
+ * assign the fields one by one. */
+function renewed(former: Environ, exchange: Exchange): Environ {
+  const { head, remote } = exchange;
+  const https = exchange.scheme === "https";
+  const server = serverAddress(head.authority, exchange.local, https);
+  const environ = { ...former };
+  environ.REQUEST_METHOD = head.method;
+  environ.PATH_INFO = pathInfo(head, environ.SCRIPT_NAME as string);
+  environ.QUERY_STRING = head.query;
+  environ.REQUEST_URI = head.target;
+  environ.RAW_URI = head.target;
+  environ.SERVER_NAME = server.name;
+  environ.SERVER_PORT = server.port;
+  environ.SERVER_PROTOCOL = protocol(head);
+  environ.REMOTE_ADDR = remote.host;
+  environ.REMOTE_PORT = String(remote.port);
+  environ["wsgi.url_scheme"] = https ? "https" : "http";
+  environ["wsgi.input"] = input(exchange);
+  environ["headgate.request"] = new ExchangeContext(exchange);
+  return environ;
+}
+
+function protocol(head: RequestHead): string {
+  return head.version === 11 ? "HTTP/1.1" : "HTTP/1.0";
+}
+
+function input({ head, body }: Exchange): ContentInput {
+  return new ContentInput(
+    body,
+    head.framing === "chunked" ? Infinity : head.contentLength,
+  );
 }
 
 /** RFC 3875 §4.1.18, and CONTENT_TYPE and CONTENT_LENGTH beside it. */

@@ -25,6 +25,9 @@ export interface Fields {
   readonly length: number;
   /** False only where no name occurs twice, which saves looking for it. */
   readonly mayRepeat: boolean;
+  /** True once a later request had the same fields, octet by octet, and was given
+   * this very object: what is made of them is worth keeping for it. */
+  readonly recurs?: boolean;
   /** The name of line `index`. */
   name(index: number): FieldName;
   /** The value of line `index`: one character per octet (U+0000 to U+00FF),

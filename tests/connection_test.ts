@@ -8,9 +8,15 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { ApplicationError, HttpError, StreamError } from "../src/errors.ts";
-import type { AccessRecord, Exchange, Handler } from "../src/exchange.ts";
+import { Connection } from "../src/connection.ts";
+import type {
+  AccessRecord,
+  Exchange,
+  Handler,
+  RequestHead,
+} from "../src/exchange.ts";
 import { createGateway, type Gateway } from "../src/gateway.ts";
-import type { Limits } from "../src/limits.ts";
+import { defaultLimits, type Limits } from "../src/limits.ts";
 import { silentLogger } from "../src/logger.ts";
 import { everySplit } from "./support/every_split.ts";
 import {
@@ -1069,6 +1075,38 @@ test("Connection is not idle while its last response is not taken", async () => 
   bench.stream.take();
   await bench.stream.untilClosed(); // now it is
   assertEquals(bench.contents, ["/"]);
+});
+
+test("Connection keeps the last head for a short while", async () => {
+  const heads: RequestHead[] = [];
+  const gate = {
+    handler: (exchange: Exchange) => {
+      heads.push(exchange.head);
+      say(exchange, "");
+    },
+    limits: defaultLimits,
+    log: silentLogger,
+    access: undefined,
+    now: 1000,
+    lag: 1,
+    draining: false,
+    watch: undefined,
+  };
+  const stream = new MemoryStream([get("/")]);
+  const connection = new Connection(gate, stream);
+  const ended = connection.run();
+  for (const seconds of [0, 0.5, 2]) {
+    await stream.untilQuiet();
+    gate.now += seconds;
+    connection.tick();
+    stream.push(get("/"));
+  }
+  await stream.untilQuiet();
+  stream.end();
+  await ended;
+  assertEquals(heads.length, 4);
+  assert(heads[1] === heads[0] && heads[2] === heads[0]);
+  assert(heads[3] !== heads[0], "kept for a silent connection");
 });
 
 // What the application is given

@@ -6,12 +6,16 @@ import {
   mountPoint,
 } from "../src/environ.ts";
 import { FileWrapper } from "../src/apps/file_wrapper.ts";
+import type { Exchange, RequestHead } from "../src/exchange.ts";
+import { HeadReader } from "../src/http/head_reader.ts";
+import { defaultLimits } from "../src/limits.ts";
 import type { Environ } from "../src/wsgi.ts";
 import {
   FakeExchange,
   type FakeRequest,
   text,
 } from "./support/fake_exchange.ts";
+import { octets } from "./support/octets.ts";
 
 const errors = { write() {}, writelines() {}, flush() {} };
 
@@ -246,4 +250,85 @@ test("headgate.request gives the trailers once the content is read", async () =>
   assertEquals(request.trailers, []);
   await environ["wsgi.input"].read();
   assertEquals(request.trailers, [["digest", "d"]]);
+});
+
+// Fields that come again
+
+/** Heads of one connection, which share their fields where those are the same. */
+function headsOf(...lines: string[]): RequestHead[] {
+  const reader = new HeadReader();
+  return lines.map((line) => {
+    const head = octets(
+      `${line}\r\nHost: a:80\r\nAccept: b\r\nX: 1\r\nX: 2\r\n` +
+        "Content-Length: 3\r\n\r\n",
+    );
+    return reader.read(head, 0, head.length, defaultLimits)!;
+  });
+}
+
+/** An exchange of `head` beside which everything is what `request` says. */
+function exchangeOf(head: RequestHead, request: FakeRequest): Exchange {
+  const exchange = new FakeExchange(request);
+  return {
+    head,
+    body: exchange.body,
+    response: exchange.response,
+    remote: exchange.remote,
+    local: exchange.local,
+    scheme: exchange.scheme,
+    signal: exchange.signal,
+  };
+}
+
+/** What can be compared. */
+function values(environ: Environ): Record<string, unknown> {
+  const { "wsgi.input": _, "headgate.request": __, ...rest } = environ;
+  return rest;
+}
+
+test("createEnviron() makes the same of fields that come again as of new ones", () => {
+  const lines = [
+    "POST /shop/a?b HTTP/1.1",
+    "POST /shop/a?b HTTP/1.1",
+    "PUT /shop/%41?c HTTP/1.1",
+    "PUT /else HTTP/1.0",
+    "PUT http://c:1/ HTTP/1.1",
+    "PUT /shop/d HTTP/1.1",
+  ];
+  const requests: FakeRequest[] = lines.map((_, i) => ({
+    scheme: i % 2 === 0 ? "http" : "https",
+    remote: { host: `192.0.2.${i}`, port: 1000 + i },
+  }));
+  const heads = headsOf(...lines);
+  assertStrictEquals(heads[5]!.fields, heads[1]!.fields);
+  assertEquals(heads[5]!.fields.recurs, true);
+  for (const scriptName of ["", "/shop", ""]) {
+    const mounted = { ...options, scriptName };
+    for (const [i, line] of lines.entries()) {
+      const [alone] = headsOf(line);
+      assertEquals(
+        values(createEnviron(exchangeOf(heads[i]!, requests[i]!), mounted)),
+        values(createEnviron(exchangeOf(alone!, requests[i]!), mounted)),
+      );
+    }
+  }
+});
+
+test("createEnviron() gives each request an environ and an input of its own", async () => {
+  const heads = headsOf(...Array(4).fill("POST / HTTP/1.1"));
+  const seen = new Set<unknown>();
+  for (const [i, head] of heads.entries()) {
+    const content = [`${i}${i}${i}`];
+    const environ = createEnviron(exchangeOf(head, { content }), options);
+    assertEquals(environ.HTTP_ACCEPT, "b");
+    assertEquals(environ.HTTP_X, "1,2");
+    assertEquals("mine" in environ, false);
+    assertEquals(text(await environ["wsgi.input"].read()), content[0]);
+    seen.add(environ).add(environ["headgate.request"]);
+    // An application may do with it what it likes (PEP 3333).
+    environ.HTTP_ACCEPT = "changed";
+    environ.mine = true;
+    delete environ.HTTP_X;
+  }
+  assertEquals(seen.size, 8);
 });

@@ -72,15 +72,23 @@ export function hexValue(octet: number): number {
 
 const asciiEncoder = new TextEncoder();
 
-/** A `Buffer` decodes Latin-1 in one native call; all three runtimes have it as
- * a global, and it is nowhere required. */
-const latin1Slice = (globalThis as {
+/** A `Buffer` decodes Latin-1, and compares, in one native call; all three
+ * runtimes have it as a global, and it is nowhere required. */
+const { latin1Slice, compare } = (globalThis as {
   Buffer?: {
     prototype: {
       latin1Slice?(this: Uint8Array, start: number, end: number): string;
+      compare?(
+        this: Uint8Array,
+        target: Uint8Array,
+        targetStart: number,
+        targetEnd: number,
+        start: number,
+        end: number,
+      ): number;
     };
   };
-}).Buffer?.prototype.latin1Slice;
+}).Buffer?.prototype ?? {};
 
 /** Octets as characters. (`TextDecoder("latin1")` is windows-1252, and so is
  * wrong for 0x80-0x9f.) */
@@ -107,6 +115,22 @@ export function decodeSlowly(
     );
   }
   return text;
+}
+
+/** Whether `octets` are what is at `buffer[at]`, where there is room for them. */
+export function sameOctets(
+  buffer: Uint8Array,
+  at: number,
+  octets: Uint8Array,
+): boolean {
+  const { length } = octets;
+  if (length > 32 && compare !== undefined) {
+    return compare.call(buffer, octets, 0, length, at, at + length) === 0;
+  }
+  for (let i = 0; i < length; i++) {
+    if (buffer[at + i] !== octets[i]) return false;
+  }
+  return true;
 }
 
 /** Writes one octet a character at `target[at]`, and returns where the text

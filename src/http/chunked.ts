@@ -140,7 +140,7 @@ export class ChunkedDecoder {
       }
     }
     if (section.length > 0) this.trailers = section;
-    this.at = section.end;
+    this.at = at + section.size;
     this.#state = DONE;
   }
 

@@ -11,10 +11,12 @@ import {
   COLON,
   CR,
   decodeOctets,
+  encodeOctets,
   HTAB,
   LF,
   lowerCase,
   octetClass,
+  sameOctets,
   SP,
   TOKEN,
   VALUE,
@@ -143,24 +145,56 @@ let sections = 0;
 export class FieldSection implements Fields {
   readonly #names: InternedName[];
   readonly #spans: number[];
-  /** The octets from `textStart` on (see {@linkcode parseFieldSection}), decoded. */
+  /** The octets from `textStart` on (see {@linkcode parseFieldSection}), decoded,
+   * but for the empty line at the end. */
   readonly text: string;
-  /** Where in the buffer the octet after the section is. */
-  readonly end: number;
+  /** How many of them stand before the section. */
+  readonly #lead: number;
   readonly mayRepeat: boolean;
+  recurs = false;
+  /** The section again, once there was something to compare it with. */
+  #octets: Uint8Array | undefined;
 
   constructor(
     names: InternedName[],
     spans: number[],
     mayRepeat: boolean,
     text: string,
-    end: number,
+    lead: number,
   ) {
     this.mayRepeat = mayRepeat;
     this.#names = names;
     this.#spans = spans;
     this.text = text;
-    this.end = end;
+    this.#lead = lead;
+  }
+
+  /** How many octets the section has, the empty line at its end included. */
+  get size(): number {
+    return this.text.length - this.#lead + 2;
+  }
+
+  /** Whether the same section may be at `at`, as far as a glance can tell. */
+  mayStandAt(buffer: Uint8Array, at: number, end: number): boolean {
+    const { text, size } = this;
+    const last = at + size - 1;
+    if (last >= end || buffer[last - 2] !== LF) return false;
+    const stride = (size >> 4) + 1;
+    for (let i = 0; i < size - 2; i += stride) {
+      if (buffer[at + i] !== text.charCodeAt(this.#lead + i)) return false;
+    }
+    return true;
+  }
+
+  /** Whether the same octets are at `at`, where {@linkcode mayStandAt} was true:
+   * to read them would give this section again. */
+  standsAt(buffer: Uint8Array, at: number): boolean {
+    if (this.#octets === undefined) {
+      this.#octets = new Uint8Array(this.size);
+      encodeOctets(this.text.substring(this.#lead) + "\r\n", this.#octets, 0);
+    }
+    if (!sameOctets(buffer, at, this.#octets)) return false;
+    return this.recurs = true;
   }
 
   get length(): number {
@@ -221,7 +255,7 @@ export function parseFieldSection(
         throw badOctet("CR without LF", buffer, at, end);
       }
       const text = decodeOctets(buffer, textStart, at);
-      return new FieldSection(names, spans, mayRepeat, text, at + 2);
+      return new FieldSection(names, spans, mayRepeat, text, start - textStart);
     }
 
     // field-name (RFC 9110 §5.1)

@@ -25,7 +25,7 @@ import {
 import { checkTransferEncoding, parseContentLength } from "./framing.ts";
 import { checkAuthority, scanTarget, type TargetSpan } from "./target.ts";
 
-/** A head, and where in the buffer the octet behind it is. */
+/** A head, and how many octets it has. */
 export class ParsedHead implements RequestHead {
   readonly method: string;
   readonly target: string;
@@ -39,8 +39,14 @@ export class ParsedHead implements RequestHead {
   readonly contentLength: number;
   readonly keepAlive: boolean;
   readonly expectContinue: boolean;
+  /** How many octets the request line has, with its CRLF. */
+  readonly lineSize: number;
+  /** A text that begins with them. */
+  readonly #text: string;
 
   constructor(
+    text: string,
+    lineSize: number,
     method: string,
     target: string,
     targetForm: TargetForm,
@@ -54,6 +60,8 @@ export class ParsedHead implements RequestHead {
     keepAlive: boolean,
     expectContinue: boolean,
   ) {
+    this.#text = text;
+    this.lineSize = lineSize;
     this.method = method;
     this.target = target;
     this.targetForm = targetForm;
@@ -72,21 +80,40 @@ export class ParsedHead implements RequestHead {
     this.expectContinue = expectContinue;
   }
 
-  /** Where in the buffer the content, or the next request, begins. */
-  get end(): number {
-    return this.fields.end;
+  /** How many octets the head has: the content, or the next request, is behind
+   * them. */
+  get size(): number {
+    return this.lineSize + this.fields.size;
   }
+
+  /** Whether the same request line is at `at`, if it has arrived. */
+  lineStandsAt(buffer: Uint8Array, at: number): boolean {
+    const text = this.#text;
+    for (let i = 0; i < this.lineSize; i++) {
+      if (buffer[at + i] !== text.charCodeAt(i)) return false;
+    }
+    return true;
+  }
+}
+
+/** Knows field sections again. */
+export interface Recall {
+  /** What reading the section at `at` under the same limits has given before;
+   * undefined when that is not known, or the section may not be whole. */
+  recall(buffer: Uint8Array, at: number, end: number): FieldSection | undefined;
 }
 
 /** Reads one request head from `buffer[start..end)`; undefined while its end
  * has not arrived: ask again with more. The buffer may be reused once this has
- * returned. Throws `HttpError` as soon as the octets at hand cannot become a
- * request that may be answered. */
+ * returned. Where `recall` knows the field section, it is not read again. Throws
+ * `HttpError` as soon as the octets at hand cannot become a request that may be
+ * answered. */
 export function parseRequestHead(
   buffer: Uint8Array,
   start: number,
   end: number,
   limits: Limits,
+  recall?: Recall,
 ): ParsedHead | undefined {
   // Nothing behind the longest line is looked at, so that a line is refused
   // alike however it arrives.
@@ -109,11 +136,32 @@ export function parseRequestHead(
 
   const version = parseVersion(buffer, target.end + 1, bound);
   if (version === undefined) return pendingLine(start, end, limits);
-  const lineEnd = target.end + 1 + VERSION_LENGTH;
+  const lineEnd = target.end + 1 + VERSION_LENGTH + CRLF_LENGTH;
 
-  const fields = parseFieldSection(buffer, lineEnd + 2, end, limits, start);
+  const known = recall?.recall(buffer, lineEnd, end);
+  if (known !== undefined) {
+    const text = decodeOctets(buffer, start, lineEnd);
+    return judge(
+      known,
+      text,
+      lineEnd - start,
+      start,
+      methodEnd,
+      target,
+      version,
+    );
+  }
+  const fields = parseFieldSection(buffer, lineEnd, end, limits, start);
   if (fields === undefined) return undefined;
-  return judge(fields, start, methodEnd, target, version);
+  return judge(
+    fields,
+    fields.text,
+    lineEnd - start,
+    start,
+    methodEnd,
+    target,
+    version,
+  );
 }
 
 const VERSION_LENGTH = "HTTP/1.1".length;
@@ -167,12 +215,13 @@ function lineTooLong(): HttpError {
 /** Draws the conclusions from a head that is whole. */
 function judge(
   fields: FieldSection,
+  text: string,
+  lineSize: number,
   start: number,
   methodEnd: number,
   span: TargetSpan,
   version: HttpVersion,
 ): ParsedHead {
-  const { text } = fields;
   const method = knownMethod(text, methodEnd - start);
   const target = text.substring(methodEnd + 1 - start, span.end - start);
   const targetForm = span.form;
@@ -268,6 +317,8 @@ function judge(
     expectContinue = transferEncoding !== undefined || (contentLength ?? 0) > 0;
   }
   return new ParsedHead(
+    text,
+    lineSize,
     method,
     target,
     targetForm,

@@ -62,7 +62,7 @@ test("parseRequestHead() reads the request line and what follows from it", () =>
   assertEquals([head.framing, head.contentLength], ["none", 0]);
   assertEquals([head.keepAlive, head.expectContinue], [true, false]);
   assertEquals(head.fields.get("host"), "example.org:8000");
-  assertEquals(head.end, 2 + text.length);
+  assertEquals(head.size, text.length);
 });
 
 test("parseRequestHead() wants more until the very end", () => {
