@@ -14,6 +14,7 @@ import type {
   Signal,
   Uncaught,
 } from "../src/host.ts";
+import { watchListeners } from "./own_listeners.ts";
 import { findPortHolder } from "./port_holder.ts";
 import { outputWriter, systemCode, writeWhole } from "./whole_write.ts";
 
@@ -123,6 +124,11 @@ export const denoProcessHost: Host = {
   portHolder: (port) =>
     findPortHolder(port, {
       text: (path) => Deno.readTextFileSync(path),
+      names: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name),
+      link: (path) => Deno.readLinkSync(path),
+    }),
+  watchListeners: () =>
+    watchListeners({
       names: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name),
       link: (path) => Deno.readLinkSync(path),
     }),

@@ -27,6 +27,7 @@ import type {
   Output,
   PathStatus,
 } from "../src/host.ts";
+import { watchListeners } from "./own_listeners.ts";
 import { findPortHolder } from "./port_holder.ts";
 import { outputWriter, systemCode, writeWhole } from "./whole_write.ts";
 
@@ -59,6 +60,11 @@ export const processHost: Host = {
   portHolder: (port) =>
     findPortHolder(port, {
       text: (path) => readFileSync(path, "utf8"),
+      names: (path) => readdirSync(path),
+      link: (path) => readlinkSync(path),
+    }),
+  watchListeners: () =>
+    watchListeners({
       names: (path) => readdirSync(path),
       link: (path) => readlinkSync(path),
     }),

@@ -9,15 +9,23 @@ import {
   readApplicationName,
 } from "./apps/application_name.ts";
 import { loadApplication, type LoadedApplication } from "./apps/load.ts";
+import type { ModuleSettings } from "./apps/module_settings.ts";
 import { welcome } from "./apps/welcome.ts";
 import { wsgi } from "./apps/wsgi.ts";
+import { formatBind, parseBind } from "./bind.ts";
 import { CommandError } from "./command_error.ts";
-import { type Config, type LoadedConfig, loadHooks } from "./config.ts";
+import {
+  type Config,
+  type LoadedConfig,
+  loadHooks,
+  type ModuleOption,
+} from "./config.ts";
 import type { Handler } from "./exchange.ts";
 import type { HookSet } from "./hooks.ts";
 import type { Host } from "./host.ts";
 import type { LeveledLogger } from "./log.ts";
-import { escapeForLog } from "./logger.ts";
+import { escapeForLog, traceOf } from "./logger.ts";
+import type { Address, ListenOptions } from "./stream.ts";
 
 /** How long an import may take without a word. */
 const IMPORT_NOTICE_MS = 3000;
@@ -37,7 +45,13 @@ export async function loadFor(
   const { app, pythonPath } = config;
   checkStatics(config, host);
   if (app === undefined) {
-    return { kind: "wsgi", application: welcome, exports: {}, path: "" };
+    return {
+      kind: "wsgi",
+      application: welcome,
+      exports: {},
+      path: "",
+      warnings: [],
+    };
   }
   const name = await readApplicationName(app, host, pythonPath);
   if (name.kind !== "module") {
@@ -167,4 +181,109 @@ export function hooksOf(
   const hasModule = config.app !== undefined && loaded !== undefined &&
     "exports" in loaded;
   return loadHooks(file, hasModule ? loaded : undefined);
+}
+
+// ---- What a module says of how it is to be served ----
+
+/** What is probably not as it was meant. For workers `slots` tells where they
+ * listen: their sockets are opened before anything is loaded. */
+export function warningsOf(
+  loaded: FoundApplication,
+  config: Config,
+  { slots }: { readonly slots?: readonly { address: Address }[] } = {},
+): readonly string[] {
+  if (!("warnings" in loaded)) return [];
+  const addresses = slots?.map(({ address }) => address);
+  const unheeded = addresses && unheededBind(config, loaded, addresses);
+  return unheeded === undefined
+    ? loaded.warnings
+    : [...loaded.warnings, unheeded];
+}
+
+/** The configuration, with what the module says where nobody else does. */
+export function withModuleSettings(
+  config: Config,
+  loaded: FoundApplication,
+): Config {
+  if (loaded.kind !== "fetch" || loaded.settings === undefined) return config;
+  const { contentBytes, idleSeconds } = loaded.settings;
+  const { limits } = config;
+  const heed = <T>(name: ModuleOption, said: T | undefined, ours: T): T =>
+    config.leftToModule.includes(name) ? said ?? ours : ours;
+  return {
+    ...config,
+    bind: heed("bind", moduleBind(config, loaded.settings), config.bind),
+    limits: {
+      ...limits,
+      content: heed("limit-request-body", contentBytes, limits.content),
+      idleSeconds: heed("keep-alive", idleSeconds, limits.idleSeconds),
+    },
+  };
+}
+
+/** Half of an address is completed with ours. */
+function moduleBind(
+  { bind }: Config,
+  { hostname, port }: ModuleSettings,
+): string[] | undefined {
+  if (hostname === undefined && port === undefined) return undefined;
+  const ours = parseBind(bind[0] ?? "127.0.0.1:8000");
+  return [formatBind({ ...ours, ...definedOf({ hostname, port }) })];
+}
+
+function definedOf(
+  { hostname, port }: Pick<ModuleSettings, "hostname" | "port">,
+): ListenOptions {
+  return {
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(port === undefined ? {} : { port }),
+  };
+}
+
+/** A warning where a module wants to listen elsewhere than its workers do. */
+function unheededBind(
+  config: Config,
+  loaded: FoundApplication,
+  addresses: readonly Address[],
+): string | undefined {
+  if (loaded.kind !== "fetch" || loaded.settings === undefined) {
+    return undefined;
+  }
+  const { hostname, port } = loaded.settings;
+  const wanted = moduleBind(config, loaded.settings);
+  if (wanted === undefined || !config.leftToModule.includes("bind")) {
+    return undefined;
+  }
+  const heeded = addresses.some((address) =>
+    (port ?? address.port) === address.port &&
+    // What a name stands for is not asked.
+    (hostname === undefined || hostname === address.host ||
+      !/^[0-9.]+$|:/.test(hostname))
+  );
+  return heeded
+    ? undefined
+    : `${loaded.path} wants to listen on ${
+      wanted[0]
+    }, which one process alone ` +
+      "heeds: for workers the sockets are opened before anything is loaded. " +
+      `Write --bind ${wanted[0]}`;
+}
+
+/** Calls the module's `onListen`. What it throws is logged. */
+export async function tellListening(
+  loaded: FoundApplication,
+  [address]: readonly Address[],
+  log: LeveledLogger,
+): Promise<void> {
+  if (loaded.kind !== "fetch" || address === undefined) return;
+  const { host, port } = address;
+  try {
+    await loaded.settings?.onListen?.(
+      port === 0
+        ? { transport: "unix", path: host }
+        : { transport: "tcp", hostname: host, port },
+    );
+  } catch (error) {
+    log.error(`onListen: ${traceOf(error)}`);
+  }
 }

@@ -328,7 +328,8 @@ function adoptActivated(config: Config, host: Host): Config {
   const count = activatedSockets(host);
   if (count === 0) return config;
   const bind = Array.from({ length: count }, (_, index) => `fd://${3 + index}`);
-  return { ...config, bind };
+  const leftToModule = config.leftToModule.filter((name) => name !== "bind");
+  return { ...config, bind, leftToModule };
 }
 
 // ---- With workers ----

@@ -132,7 +132,20 @@ export interface Config {
   readonly graceSeconds: number;
   /** The gateway's bounds. */
   readonly limits: Limits;
+  /** Options of which an application's module has its say, because nobody has
+   * given them to us. */
+  readonly leftToModule: readonly ModuleOption[];
 }
+
+/** Options that an application's module may say itself. */
+export const moduleOptions = [
+  "bind",
+  "limit-request-body",
+  "keep-alive",
+] as const;
+
+/** One of `moduleOptions`. */
+export type ModuleOption = typeof moduleOptions[number];
 
 /** Options as they were written on the command line, by name. */
 export type Flags = Readonly<Record<string, string | readonly string[]>>;
@@ -316,6 +329,7 @@ export function readConfig(
     queueSeconds: readSeconds(settings.one("queue-timeout"), { endless: true }),
     graceSeconds: readSeconds(settings.one("graceful-timeout"), { zero: true }),
     limits: readLimits(settings),
+    leftToModule: moduleOptions.filter((name) => !settings.isGiven(name)),
   };
 }
 
@@ -406,6 +420,12 @@ export class Settings {
     const settings = this.all(name);
     // The last one wins, as it does in every shell's habit.
     return settings[settings.length - 1] ?? flagSetting(name, "", "default");
+  }
+
+  /** Whether somebody has given us an option. `PORT` is for whoever listens. */
+  isGiven(name: string): boolean {
+    return (this.#fromFlags(name) ?? this.#fromEnvironment(name) ??
+      this.#fromFile(name)) !== undefined;
   }
 
   /** The values of an option that may be repeated. Those of --env add up, the

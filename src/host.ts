@@ -6,6 +6,7 @@
  */
 import type { BackendHost } from "./backend_host.ts";
 import type { FileSource } from "./file_source.ts";
+import type { Address } from "./stream.ts";
 
 /** A standard stream that is written to. */
 export type Output = "stdout" | "stderr";
@@ -101,6 +102,10 @@ export interface Host {
   /** Who listens on a TCP port; undefined when nobody does, or when the system
    * does not tell. */
   portHolder(port: number): PortHolder | undefined;
+  /** Remembers which sockets are open. The returned function tells where this
+   * process listens on others that it has opened since, as far as the system
+   * tells. */
+  watchListeners(): () => Promise<readonly Address[]>;
   /** Calls the handler at each such signal from now on. The returned function
    * ends that. */
   onSignal(signal: Signal, handler: () => void): () => void;

@@ -104,6 +104,15 @@ function portInUse(bind: ListenOptions, host: Host): CommandError {
     );
   }
   const holder = host.portHolder(port);
+  if (holder?.pid === host.pid) {
+    return new CommandError(
+      1,
+      `Port ${port} is in use by the application itself, which has begun to ` +
+        "listen there while it was imported",
+      "Leave its call of Deno.serve(), Bun.serve() or listen() out; listening " +
+        "is done here.",
+    );
+  }
   const by = holder === undefined
     ? ""
     : ` by ${escapeForLog(holder.name)} (pid ${holder.pid})`;

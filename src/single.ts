@@ -9,6 +9,9 @@ import {
   loadFor,
   serveApplication,
   type ServedApplication,
+  tellListening,
+  warningsOf,
+  withModuleSettings,
 } from "./application.ts";
 import { formatAddress } from "./bind.ts";
 import type { Config, LoadedConfig } from "./config.ts";
@@ -45,18 +48,22 @@ async function serve(
   host: Host,
   transport: Transport,
 ): Promise<number> {
-  const { config } = configuration;
   const { log } = logs;
   const info = { pid: host.pid, seat: 1, generation: 1, log };
   const early = await hooksOf(configuration);
   await early?.server("onStarting", info);
   await early?.worker("workerStart", info);
-  const application = await loadFor(config, host);
+  const application = await loadFor(configuration.config, host);
+  const config = withModuleSettings(configuration.config, application);
   const hooks = await hooksOf(configuration, application);
   const stops = new Stops(host, logs);
   let served: ServedApplication | undefined;
   try {
-    for (const warning of hooks?.warnings ?? []) log.warn(warning);
+    const warnings = [
+      ...warningsOf(application, config),
+      ...hooks?.warnings ?? [],
+    ];
+    for (const warning of warnings) log.warn(warning);
     await clearStaleSockets(config, host);
     served = await serveApplication(application, config, host, log, false);
     const handler = hooks?.beforeRequests(served.handler, info) ??
@@ -69,6 +76,7 @@ async function serve(
     const forgetSockets = removeSocketsAtExit(config, host);
     const kind = application.kind === "wsgi" ? "WSGI" : application.kind;
     announce(config, kind, host, server, log);
+    await tellListening(application, server.addresses, log);
     await hooks?.worker("workerReady", info);
     await hooks?.server("whenReady", info);
     const { reason, exitCode } = await stops.first;

@@ -1,9 +1,12 @@
 /** What the command line serves, by its kind, asked over real sockets. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import process from "node:process";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { Command } from "./support/command.ts";
 import { startProgram } from "./support/program.ts";
 
 /** Writes a module, and has it used. */
@@ -36,5 +39,149 @@ test("--type handler serves a function of an exchange", async () => {
     const response = await fetch(`${program.address}/a?b`);
     assertEquals(await response.text(), "GET /a?b");
     assertStringIncludes(program.output(), "site (handler)");
+  });
+});
+
+/** A port that nobody has. Another may take it before it is used: that is
+ * unlikely, and shows. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) =>
+    server.listen(0, "127.0.0.1", () => resolve())
+  );
+  const { port } = server.address() as AddressInfo;
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return port;
+}
+
+const saying = (port: number, more = "") =>
+  `export default {
+  fetch(request) {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/throws") throw new Error("mine");
+    return request.text().then((text) => new Response("got " + text));
+  },
+  error: (error) => new Response("told " + error.message, { status: 503 }),
+  port: ${port},
+  maxRequestBodySize: 10,
+  onListen({ transport, hostname, port }) {
+    console.log("It listens:", transport, hostname, port);
+  },
+  ${more}
+};`;
+
+test("a module says where to listen, what to bound and what to answer", async () => {
+  const port = await freePort();
+  await withModule(saying(port, "websocket: {},"), async (file) => {
+    await using command = new Command([file, "--access-log", "off"]);
+    assertEquals(await command.ready(), [{ host: "127.0.0.1", port }]);
+    const at = `http://127.0.0.1:${port}`;
+    const fails = await fetch(`${at}/throws`);
+    assertEquals([fails.status, await fails.text()], [503, "told mine"]);
+    const small = await fetch(at, { method: "POST", body: "0123456789" });
+    assertEquals(await small.text(), "got 0123456789");
+    const large = await fetch(at, { method: "POST", body: "0123456789a" });
+    assertEquals(large.status, 413);
+    await large.text();
+    assertStringIncludes(command.stdout, `It listens: tcp 127.0.0.1 ${port}`);
+    assertStringIncludes(
+      command.stdout,
+      `Nothing reads websocket of the default export of ${file}`,
+    );
+  });
+});
+
+test("the command line and HEADGATE_BIND go before a module, that before PORT", async () => {
+  const [ours, port] = [await freePort(), await freePort()];
+  await withModule(saying(port), async (file) => {
+    const listensOn = async (
+      args: string[],
+      env: Record<string, string>,
+    ): Promise<string[]> => {
+      await using command = new Command([file, ...args], { env });
+      const addresses = await command.ready();
+      return addresses.map(({ host, port }) => `${host}:${port}`);
+    };
+    const bind = `127.0.0.1:${ours}`;
+    assertEquals(await listensOn(["--bind", bind], {}), [bind]);
+    assertEquals(await listensOn([], { HEADGATE_BIND: bind }), [bind]);
+    assertEquals(
+      await listensOn([], { PORT: String(ours) }),
+      [`0.0.0.0:${port}`],
+    );
+  });
+});
+
+test("workers listen where they are told, and a module learns of it", async () => {
+  if (process.platform !== "linux") return console.log("skip: no Linux");
+  const [ours, port] = [await freePort(), await freePort()];
+  await withModule(saying(port), async (file) => {
+    // By PORT, which a module goes before where it can.
+    const env = { PORT: String(ours) };
+    await using command = new Command([file, "--workers", "2"], { env });
+    assertEquals(await command.ready(), [{ host: "0.0.0.0", port: ours }]);
+    assertStringIncludes(command.stdout, `Write --bind 0.0.0.0:${port}`);
+    assertEquals(command.stdout.match(/wants to listen on/g)?.length, 1);
+    await command.until(
+      () => command.stdout.match(/It listens: tcp/g)?.length === 2,
+      "both workers",
+    );
+    const large = await fetch(`http://127.0.0.1:${ours}`, {
+      method: "POST",
+      body: "0123456789a",
+    });
+    assertEquals(large.status, 413);
+    await large.text();
+    command.signal("SIGTERM");
+    await command.ended();
+  });
+});
+
+const listening = (port: number, tail: string) => `
+const handler = () => new Response("mine");
+if ("Deno" in globalThis) {
+  Deno.serve({ hostname: "127.0.0.1", port: ${port} }, handler);
+} else if ("Bun" in globalThis) {
+  Bun.serve({ hostname: "127.0.0.1", port: ${port}, fetch: handler });
+} else {
+  const { createServer } = await import("node:http");
+  createServer().listen(${port}, "localhost");
+}
+${tail}`;
+
+test("a module that is a server by itself is explained", async () => {
+  if (process.platform !== "linux") return console.log("skip: no Linux");
+  const port = await freePort();
+  await withModule(listening(port, ""), async (file) => {
+    await using command = new Command([file, "--bind", "127.0.0.1:0"]);
+    await command.ended();
+    assertEquals(command.outcome, 1);
+    assertStringIncludes(
+      command.stderr,
+      `exports no application, and listens on http://127.0.0.1:${port} itself`,
+    );
+    assertStringIncludes(command.stderr, "export default { fetch }");
+  });
+});
+
+test("a module that listens beside its application is told of it", async () => {
+  if (process.platform !== "linux") return console.log("skip: no Linux");
+  const port = await freePort();
+  const text = `import { createServer } from "node:net";
+    await new Promise((resolve) =>
+      createServer().listen(${port}, "127.0.0.1", resolve));
+    export default { fetch: () => new Response("served") };`;
+  await withModule(text, async (file) => {
+    await using program = await startProgram([file]);
+    const warning = `${file} listens on http://127.0.0.1:${port} itself`;
+    assertStringIncludes(program.output(), warning);
+    assertEquals(await (await fetch(program.address)).text(), "served");
+  });
+  await withModule(text, async (file) => {
+    await using command = new Command([file, "--bind", `127.0.0.1:${port}`]);
+    await command.ended();
+    assertEquals(command.outcome, 1);
+    assertStringIncludes(command.stderr, "in use by the application itself");
+    assert(!command.stderr.includes("pid"), command.stderr);
   });
 });

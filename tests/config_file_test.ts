@@ -145,6 +145,7 @@ test("every key reaches the configuration", () => {
     queueSeconds: 7,
     graceSeconds: 5,
     limits: undefined,
+    leftToModule: [],
   });
   const { limits } = config;
   assertEquals([limits.headSeconds, limits.bodySeconds, limits.idleSeconds], [

@@ -78,6 +78,7 @@ test("the defaults", () => {
     queueSeconds: 30,
     graceSeconds: 30,
     limits: { ...defaultLimits },
+    leftToModule: ["bind", "limit-request-body", "keep-alive"],
   });
 });
 
@@ -184,6 +185,7 @@ test("every flag reaches the configuration", () => {
       bodySeconds: Infinity,
       idleSeconds: 2,
     },
+    leftToModule: [],
   });
 });
 
@@ -463,4 +465,22 @@ test("which proxies are believed", () => {
   for (const [flags, message] of wrong) {
     assertStringIncludes(refusal(flags).message, message);
   }
+});
+
+test("a module has its say where nobody has given an option to us", () => {
+  const left = (
+    flags: Record<string, string>,
+    env: Record<string, string>,
+    file?: FileSettings,
+  ) => readConfig(undefined, flags, env, file).leftToModule;
+  assertEquals(left({}, { PORT: "5000" }), [
+    "bind",
+    "limit-request-body",
+    "keep-alive",
+  ]);
+  assertEquals(left({ bind: "1" }, { HEADGATE_KEEP_ALIVE: "7" }), [
+    "limit-request-body",
+  ]);
+  const file = fileWith({ bind: ["1"], "limit-request-body": ["1"] });
+  assertEquals(left({}, { PORT: "5000" }, file), ["keep-alive"]);
 });

@@ -22,3 +22,18 @@ test("explainListen() passes on which permission Deno wants", () => {
 test("explainListen() leaves alone what has no remedy", () => {
   assertEquals(explain(new Error("of another kind"), ":8000"), undefined);
 });
+
+test("explainListen() knows a port that the application holds itself", () => {
+  const holder = { pid: 7, name: "node" };
+  const taken = Object.assign(new Error(), { code: "EADDRINUSE" });
+  const config = readConfig(undefined, { bind: ":8000" }, {});
+  const told = [7, 8].map((pid) =>
+    explainListen(
+      taken,
+      config,
+      { pid, portHolder: () => holder } as unknown as Host,
+    )?.message ?? ""
+  );
+  assertStringIncludes(told[0]!, "by the application itself");
+  assertEquals(told[1], "Port 8000 is in use by node (pid 7)");
+});

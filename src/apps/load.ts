@@ -7,12 +7,19 @@
  *
  * @module
  */
+import { formatAddress } from "../bind.ts";
 import { CommandError } from "../command_error.ts";
 import type { ModuleName } from "./application_name.ts";
 import type { Handler } from "../exchange.ts";
 import type { Host, ImportFailure, ModuleExports } from "../host.ts";
 import type { Application } from "../wsgi.ts";
+import type { Address } from "../stream.ts";
 import type { FetchHandler } from "./fetch.ts";
+import {
+  type ModuleSettings,
+  readModuleSettings,
+  recovering,
+} from "./module_settings.ts";
 
 /** What the user says the application is; "auto" leaves it to us. */
 export type RequestedType = "auto" | "wsgi" | "fetch" | "handler";
@@ -24,10 +31,18 @@ export type LoadedApplication =
     readonly path: string;
     /** What else the module that holds it exports. */
     readonly exports: ModuleExports;
+    /** What is probably not as it was meant: whole sentences without a full
+     * stop, for the log. */
+    readonly warnings: readonly string[];
   }
   & (
     | { readonly kind: "wsgi"; readonly application: Application }
-    | { readonly kind: "fetch"; readonly application: FetchHandler }
+    | {
+      readonly kind: "fetch";
+      readonly application: FetchHandler;
+      /** What the module says of how it is to be served. */
+      readonly settings: ModuleSettings | undefined;
+    }
     | { readonly kind: "handler"; readonly application: Handler }
   );
 
@@ -38,10 +53,51 @@ export async function loadApplication(
   type: RequestedType,
   host: Host,
 ): Promise<LoadedApplication> {
-  checkFile(name.path, host);
-  const outcome = await host.importModule(name.path);
-  if ("failure" in outcome) throw explain(name.path, outcome.failure);
-  return selectApplication(name, type, outcome.exports);
+  const { path } = name;
+  checkFile(path, host);
+  const newListeners = host.watchListeners();
+  const outcome = await host.importModule(path);
+  if ("failure" in outcome) throw explain(path, outcome.failure);
+  let loaded: LoadedApplication;
+  try {
+    loaded = selectApplication(name, type, outcome.exports);
+  } catch (error) {
+    throw listensItself(path, await soonListening(newListeners)) ?? error;
+  }
+  const addresses = await newListeners();
+  if (addresses.length === 0) return loaded;
+  const warning = `${path} listens on ${list(addresses.map(formatAddress))} ` +
+    "itself, beside what is served here; leave that out unless it is meant";
+  return { ...loaded, warnings: [...loaded.warnings, warning] };
+}
+
+/** How long a `listen()` may take to be done, which looks a name up. */
+const listenMs = 300;
+
+/** Listeners that are there, or are about to be. */
+async function soonListening(
+  newListeners: () => Promise<readonly Address[]>,
+): Promise<readonly Address[]> {
+  const deadline = performance.now() + listenMs;
+  for (;;) {
+    const addresses = await newListeners();
+    if (addresses.length > 0 || performance.now() > deadline) return addresses;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** A module that holds no application, and is a server by itself. */
+function listensItself(
+  path: string,
+  addresses: readonly Address[],
+): CommandError | undefined {
+  if (addresses.length === 0) return undefined;
+  return new CommandError(
+    1,
+    `${path} exports no application, and listens on ` +
+      `${list(addresses.map(formatAddress))} itself`,
+    listeningIsOurs,
+  );
 }
 
 function checkFile(path: string, host: Host): void {
@@ -94,24 +150,37 @@ const failureMessages: Readonly<
 
 function explain(path: string, failure: ImportFailure): CommandError {
   const [message, remedy] = failureMessages[failure.reason](path);
-  return new CommandError(1, message, remedy, failure.account);
+  // Workers get in each other's way where a module listens by itself.
+  const occupied = failure.reason === "threw" &&
+    /EADDRINUSE|AddrInUse|Is port \d+ in use/.test(failure.account);
+  return new CommandError(
+    1,
+    message,
+    occupied ? listeningIsOurs : remedy,
+    failure.account,
+  );
 }
+
+const listeningIsOurs =
+  "Listening is done here: export what Deno.serve() or Bun.serve() is given, " +
+  "as in export default { fetch }, and leave the call out. What takes (req, " +
+  "res), as node:http has it, is no application.";
 
 /** Takes the application out of a module: the named export; without a name what
  * has a `fetch` (the module, its default export, the default export of that),
  * else the default export, if the type says what that is. */
 export function selectApplication(
-  { path, name }: ModuleName,
+  module: ModuleName,
   type: RequestedType,
   exports: ModuleExports,
 ): LoadedApplication {
+  const { path, name } = module;
   if (type === "auto" || type === "fetch") {
-    const application = findFetch(name, exports);
-    if (application !== undefined) {
-      return { kind: "fetch", application, exports, path };
-    }
+    const holder = findFetch(name, exports);
+    if (holder !== undefined) return fetchApplication(holder, exports, module);
   }
   const where = name === undefined ? path : `${path}:${name}`;
+  const rest = { exports, path, warnings: [] };
   const value = findExport(path, name, exports);
   if (type === "auto" && name === undefined) throw undecided(path, exports);
   if (typeof value !== "function") {
@@ -131,35 +200,69 @@ export function selectApplication(
     );
   }
   if (type === "fetch") {
-    return { kind: "fetch", application: value as FetchHandler, exports, path };
+    const application = value as FetchHandler;
+    return { kind: "fetch", application, settings: undefined, ...rest };
   }
   if (type === "handler") {
-    return { kind: "handler", application: value as Handler, exports, path };
+    return { kind: "handler", application: value as Handler, ...rest };
   }
   if (type === "auto") checkParameters(where, value.length);
-  return { kind: "wsgi", application: value as Application, exports, path };
+  return { kind: "wsgi", application: value as Application, ...rest };
+}
+
+/** What has a `fetch`. */
+interface FetchHolder {
+  fetch: FetchHandler;
 }
 
 /** Whatever has a `fetch` says itself what it is. */
 function findFetch(
   name: string | undefined,
   exports: ModuleExports,
-): FetchHandler | undefined {
-  if (name !== undefined) return fetchOf(own(exports, name));
+): FetchHolder | undefined {
+  if (name !== undefined) return withFetch(own(exports, name));
   const given = own(exports, "default");
-  return fetchOf(exports) ?? fetchOf(given) ??
+  return withFetch(exports) ?? withFetch(given) ??
     // What a CommonJS module exports as default is within its exports.
-    fetchOf(isObject(given) ? own(given, "default") : undefined);
+    withFetch(isObject(given) ? own(given, "default") : undefined);
 }
 
 /** Nothing but this one property is looked at: a router may answer to every
- * name. It is called as a method, because most are written as one. */
-function fetchOf(holder: unknown): FetchHandler | undefined {
-  if (!isObject(holder) || typeof holder["fetch"] !== "function") {
-    return undefined;
-  }
-  const owner = holder as { fetch: FetchHandler };
-  return (request, info, context) => owner.fetch(request, info, context);
+ * name. */
+function withFetch(holder: unknown): FetchHolder | undefined {
+  return isObject(holder) && typeof holder["fetch"] === "function"
+    ? holder as unknown as FetchHolder
+    : undefined;
+}
+
+function fetchApplication(
+  holder: FetchHolder,
+  exports: ModuleExports,
+  { path, name }: ModuleName,
+): LoadedApplication {
+  const where = name === undefined
+    ? `the default export of ${path}`
+    : `${path}:${name}`;
+  // What else a module exports is not said of its `fetch`.
+  const settings = holder as unknown === exports
+    ? undefined
+    : readModuleSettings(holder, where);
+  const unread = settings?.unread ?? [];
+  // Called as a method, because most are written as one.
+  const handle: FetchHandler = (request, info, context) =>
+    holder.fetch(request, info, context);
+  return {
+    kind: "fetch",
+    application: settings?.error === undefined
+      ? handle
+      : recovering(handle, settings.error),
+    settings,
+    exports,
+    path,
+    warnings: unread.length === 0
+      ? []
+      : [`Nothing reads ${list(unread)} of ${where}`],
+  };
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

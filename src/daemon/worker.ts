@@ -6,10 +6,14 @@
  * @module
  */
 import {
+  type FoundApplication,
   hooksOf,
   loadFor,
   serveApplication,
   type ServedApplication,
+  tellListening,
+  warningsOf,
+  withModuleSettings,
 } from "../application.ts";
 import { CommandError, formatCommandError } from "../command_error.ts";
 import type { Config, LoadedConfig } from "../config.ts";
@@ -149,6 +153,7 @@ export interface Manner {
 interface Made {
   readonly info: WorkerInfo;
   readonly hooks: HookSet | undefined;
+  readonly application: FoundApplication;
   readonly served: ServedApplication;
   readonly gateway: Gateway;
   readonly table: RequestTable;
@@ -166,9 +171,15 @@ async function make(
   const application = await loadFor(loaded.config, host);
   const hooks = await hooksOf(loaded, application);
   for (const warning of hooks?.warnings ?? []) log.warn(warning);
+  // What is the matter with an application one says for all.
+  const warnings = seat === 1
+    ? warningsOf(application, loaded.config, role)
+    : [];
+  for (const warning of warnings) log.warn(warning);
+  const config = withModuleSettings(loaded.config, application);
   const served = await serveApplication(
     application,
-    loaded.config,
+    config,
     host,
     log,
     true,
@@ -178,18 +189,18 @@ async function make(
     manner?.around(inner, { log, readText: (path) => host.readText(path) }) ??
       inner;
   const access = hooks?.afterRequests(logs.access, info) ?? logs.access;
-  const forwarded = new Forwarded(loaded.config.forwarded);
+  const forwarded = new Forwarded(config.forwarded);
   const table = new RequestTable();
   const gateway = createGateway(
     forwarded.around(shown),
     {
-      limits: loaded.config.limits,
+      limits: config.limits,
       log,
       access: forwarded.access(access),
       watch: table,
     },
   );
-  return { info, hooks, served, gateway, table };
+  return { info, hooks, application, served, gateway, table };
 }
 
 class Worker {
@@ -289,6 +300,10 @@ class Worker {
     if (this.#ready) return;
     this.#ready = true;
     this.#keepWatch();
+    const { application } = this.#made;
+    const addresses = this.#slots.filter(({ fd }) => fds.includes(fd))
+      .map(({ address }) => address);
+    void tellListening(application, addresses, this.#makings.logs.log);
     // Whoever is to accept on more, or to leave, does not wait for it.
     void this.#made.hooks?.worker("workerReady", this.#made.info);
   }

@@ -14,6 +14,7 @@ import {
 import type { ModuleName } from "../../src/apps/application_name.ts";
 import { CommandError } from "../../src/command_error.ts";
 import type { Host, ImportOutcome, PathStatus } from "../../src/host.ts";
+import type { Address } from "../../src/stream.ts";
 import type { Application } from "../../src/wsgi.ts";
 
 const app: Application = (_environ, startResponse) => {
@@ -213,11 +214,16 @@ test("no property of an application but fetch is read to guess its kind", () => 
   assertThrows(() => select("app", { app: trap }), CommandError, "an object");
 });
 
-function fakeHost(outcome: ImportOutcome, kind?: PathStatus["kind"]): Host {
+function fakeHost(
+  outcome: ImportOutcome,
+  kind?: PathStatus["kind"],
+  listening: readonly Address[] = [],
+): Host {
   return {
     cwd: () => "/site",
     status: () => kind && { kind, identity: "1" },
     importModule: () => Promise.resolve(outcome),
+    watchListeners: () => () => Promise.resolve(listening),
   } as unknown as Host;
 }
 
@@ -281,5 +287,95 @@ test("loadApplication() passes the runtime's account on", async () => {
     assertEquals(error.exitCode, 1);
     assertEquals(error.detail, "app.ts:3");
     assertStringIncludes(error.remedy, remedy);
+  }
+});
+
+test("an object literal says more than its fetch", async () => {
+  const given = {
+    fetch() {
+      throw new Error("mine");
+    },
+    error: () => new Response("told"),
+    port: 3000,
+    tls: {},
+  };
+  const loaded = select(undefined, { default: given });
+  if (loaded.kind !== "fetch") throw new Error(loaded.kind);
+  assertEquals(loaded.settings?.port, 3000);
+  assertEquals(loaded.warnings, [
+    "Nothing reads tls of the default export of app.ts",
+  ]);
+  const info = undefined as never;
+  const request = new Request("http://localhost/");
+  const response = await loaded.application(request, info, info);
+  assertEquals(await response.text(), "told");
+  const named = select("app", { app: given });
+  assertEquals(named.warnings, ["Nothing reads tls of app.ts:app"]);
+  const error = assertThrows(
+    () => select(undefined, { default: { ...given, port: "x" } }),
+    CommandError,
+  );
+  assertStringIncludes(error.message, "port of the default export of app.ts");
+});
+
+test("what else a module exports is not said of its fetch", () => {
+  const { fetch } = fetcher("module");
+  const loaded = select(undefined, { fetch, port: "no port", tls: {} });
+  if (loaded.kind !== "fetch") throw new Error(loaded.kind);
+  assertEquals([loaded.settings, loaded.warnings], [undefined, []]);
+});
+
+const address = { host: "0.0.0.0", port: 3000 };
+
+test("loadApplication() explains a module that listens by itself", async () => {
+  const exports = { default: () => {}, other: () => {} };
+  for (const given of [{}, exports]) {
+    const error = await assertRejects(
+      () =>
+        loadApplication(
+          named("app.ts"),
+          "auto",
+          fakeHost({ exports: given }, "file", [address]),
+        ),
+      CommandError,
+      "listens on http://0.0.0.0:3000 itself",
+    );
+    assertStringIncludes(error.remedy, "export default { fetch }");
+  }
+  const quiet = await assertRejects(
+    () =>
+      loadApplication(
+        named("app.ts"),
+        "auto",
+        fakeHost({ exports: {} }, "file"),
+      ),
+    CommandError,
+    "no default export",
+  );
+  assertEquals(quiet.exitCode, 1);
+});
+
+test("loadApplication() warns of listening beside an application", async () => {
+  const host = fakeHost({ exports: { app } }, "file", [address]);
+  const loaded = await loadApplication(named("app.ts", "app"), "auto", host);
+  assertEquals(loaded.warnings.length, 1);
+  assertStringIncludes(loaded.warnings[0]!, "http://0.0.0.0:3000 itself");
+});
+
+test("loadApplication() tells whose listening is, where a port is taken", async () => {
+  const accounts = [
+    "Error: listen EADDRINUSE: address already in use :::3000",
+    "AddrInUse: Address already in use (os error 98)",
+    "error: Failed to start server. Is port 3000 in use?",
+  ];
+  for (const account of accounts) {
+    const failure = { reason: "threw", account } as const;
+    const error = await assertRejects(
+      () =>
+        loadApplication(named("a.ts"), "auto", fakeHost({ failure }, "file")),
+      CommandError,
+    );
+    assertStringIncludes(error.remedy, "Listening is done here");
+    assertEquals(error.detail, account);
   }
 });
