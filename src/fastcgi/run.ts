@@ -248,7 +248,6 @@ export class Run implements RunningRequest {
   /** Sends on what has come, before more is waited for. Returns a promise when
    * the client must take some first. */
   flush(): MaybePromise<void> {
-    this.#errors?.flush();
     return this.settled ? undefined : this.#relay?.flush();
   }
 
@@ -307,6 +306,7 @@ export class Run implements RunningRequest {
   fail(error: unknown): void {
     if (this.settled) return;
     this.settled = true;
+    this.#errors?.flush();
     this.#relay?.close();
     this.#reject(error);
     this.#terms.abandoned(this);
