@@ -23,7 +23,13 @@ export function sendResponse(
   checkResponse(response);
   const { status, statusText } = response;
   // Before anything is read off the body: Deno makes the two together.
-  const head = { status, statusText, fields: fieldsOf(response) };
+  const head: Head = {
+    status,
+    statusText,
+    fields: fieldsOf(response),
+    // What `fetch` gives is as its server has it.
+    lacksType: textLacksType && response.url === "",
+  };
   const known = staticBody(response);
   const content = known?.source;
   if (typeof content === "string" || content instanceof Uint8Array) {
@@ -90,6 +96,8 @@ interface Head {
   readonly status: number;
   readonly statusText: string;
   readonly fields: ResponseFields;
+  /** Text of it may have come without the type of text. */
+  readonly lacksType: boolean;
 }
 
 const encoder = new TextEncoder();
@@ -206,12 +214,13 @@ class Streaming {
   }
 
   async #send(
-    { status, statusText, fields }: Head,
+    { status, statusText, fields, lacksType }: Head,
     size: number | undefined,
   ): Promise<void> {
     const { head, response } = this.#exchange;
     const { pieces, length, whole } = await this.#gather();
-    response.start(status, statusText, fields, whole ? length : size);
+    const typed = lacksType && whole ? withType(fields, pieces) : fields;
+    response.start(status, statusText, typed, whole ? length : size);
     if (head.method === "HEAD") {
       void this.#reader.cancel().catch(() => {});
       return await response.end();
@@ -239,7 +248,14 @@ class Streaming {
       length += piece.length;
       this.#read();
     }
-    return { pieces, length, whole: false };
+    return { pieces, length, whole: await this.#endsHere() };
+  }
+
+  /** Whether the end is at hand: a large static body may have come as one piece,
+   * or a few. */
+  async #endsHere(): Promise<boolean> {
+    const next = await soon(this.#reads[0]!);
+    return next !== waiting && next.done;
   }
 
   async #sendRest(): Promise<void> {
@@ -297,6 +313,33 @@ class Streaming {
     // What is wrong with it is told when it is awaited.
     coming.catch(() => {});
     this.#reads.push(coming);
+  }
+}
+
+/** Whether the runtime gives text no type (Fetch, "extract a body"), as Bun, which
+ * does so when it sends it, and tells nobody before what is text. */
+const textLacksType = new Response("a").headers.get("content-type") === null;
+
+/** What is UTF-8 passes for text there. Without a type, a browser would take for
+ * HTML what was meant to be text, whoever wrote it. */
+function withType(
+  fields: ResponseFields,
+  pieces: readonly Uint8Array[],
+): ResponseFields {
+  const typed = fields.some(([name]) => name === "content-type");
+  return typed || pieces.length === 0 || !isUtf8(pieces)
+    ? fields
+    : [...fields, ["content-type", "text/plain;charset=UTF-8"]];
+}
+
+function isUtf8(pieces: readonly Uint8Array[]): boolean {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  try {
+    for (const piece of pieces) decoder.decode(piece, { stream: true });
+    decoder.decode();
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -16,7 +16,7 @@ import {
   type FakeResponse,
 } from "../support/fake_exchange.ts";
 
-/** Bun gives a text its type when it sends it, and Blobs' types in other ways. */
+/** Bun does not tell text from octets. */
 const onBun = "Bun" in globalThis;
 
 async function send(
@@ -97,6 +97,8 @@ const whole: [string, () => BodyInit, string][] = [
   ["a form", () => new URLSearchParams({ a: "b c" }), "a=b+c"],
   ["a stream that is at hand", () => streamOf("ab", "c"), "abc"],
   ["a long text", () => "x".repeat(40_000), "x".repeat(40_000)],
+  ["a longer text", () => "x".repeat(200_000), "x".repeat(200_000)],
+  ["many octets", () => new Uint8Array(200_000), "\0".repeat(200_000)],
 ];
 
 for (const [what, make, content] of whole) {
@@ -140,12 +142,24 @@ test("types that the runtime gives", async () => {
   assert(json.field("content-type")?.startsWith("application/json"));
   const query = await send(new Response(new URLSearchParams("a=b")));
   assert(query.field("content-type")?.startsWith("application/x-www-form"));
-  const text = await send(new Response("a"));
-  if (!onBun) {
+  for (const content of ["a", "h\u00e9".repeat(40_000)]) {
+    const text = await send(new Response(content));
     assertEquals(text.field("content-type"), "text/plain;charset=UTF-8");
+    const own = await send(
+      new Response(content, { headers: { "content-type": "a/b" } }),
+    );
+    assertEquals(own.field("content-type"), "a/b");
   }
+  for (const octets of [[0xff], [0x61, 0xc3], []]) {
+    const sent = await send(new Response(Uint8Array.from(octets)));
+    assertEquals(sent.field("content-type"), undefined);
+  }
+  // There what is text is not known by anything else.
   const octets = await send(new Response(bytes("a") as never));
-  assertEquals(octets.field("content-type"), undefined);
+  assertEquals(
+    octets.field("content-type"),
+    onBun ? "text/plain;charset=UTF-8" : undefined,
+  );
 });
 
 test("status, reason and fields", async () => {
