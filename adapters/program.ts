@@ -108,6 +108,9 @@ class ChildProgram implements Program {
   readonly #output: Readable;
   readonly #blocks: AsyncIterator<Uint8Array>;
   #running = true;
+  /** Whether somebody may be left of its group, whose number nobody else has as
+   * long as that is so. */
+  #hasGroup = true;
 
   constructor(child: ChildProcess, { errors }: ProgramCommand) {
     this.pid = child.pid!;
@@ -119,6 +122,7 @@ class ChildProgram implements Program {
     this.ended = new Promise((resolve) => {
       child.once("exit", (code, signal) => {
         this.#running = false;
+        this.#signal(0, "group");
         resolve({ code, signal });
       });
     });
@@ -149,12 +153,15 @@ class ChildProgram implements Program {
     signal: "SIGTERM" | "SIGKILL" | "SIGUSR1",
     whom?: "group",
   ): void {
-    // As long as a group has members, its number is nobody else's.
-    if (whom !== "group" && !this.#running) return;
+    this.#signal(signal, whom);
+  }
+
+  #signal(signal: string | 0, whom?: "group"): void {
+    if (whom === "group" ? !this.#hasGroup : !this.#running) return;
     try {
       process.kill(whom === "group" ? -this.pid : this.pid, signal);
     } catch {
-      // It has gone.
+      if (whom === "group") this.#hasGroup = false;
     }
   }
 }

@@ -16,10 +16,10 @@ import type {
   ResponseWriter,
 } from "../exchange.ts";
 import type { FileSource, OpenFile } from "../file_source.ts";
-import { reasonPhrase } from "../http/status.ts";
 import { escapeForLog, type Logger } from "../logger.ts";
 import type { MaybePromise } from "../stream.ts";
 import { acceptedCodings } from "./accept_encoding.ts";
+import { answer, redirectBelow, refusalOf } from "./answers.ts";
 import { readRange } from "./byte_range.ts";
 import { hasPrefix, isWithin, pathPrefix, readFilePath } from "./file_path.ts";
 import { type MediaType, mediaTypeOf } from "./media_types.ts";
@@ -107,14 +107,6 @@ interface Representation {
   readonly coding: Coding | "";
 }
 
-/** Errors of the file system that are answered; others are ours. */
-const refusals: Readonly<Record<string, number>> = {
-  EACCES: 403,
-  EPERM: 403,
-  EMFILE: 503,
-  ENFILE: 503,
-};
-
 const blockSize = 65_536;
 
 const allow: ResponseFields[number] = ["Allow", "GET, HEAD, OPTIONS"];
@@ -164,7 +156,7 @@ class Files {
       return await this.#refuse(exchange, error);
     }
     if (found === undefined) return await this.#miss(exchange);
-    if (found === "below") return await redirect(exchange);
+    if (found === "below") return await redirectBelow(exchange);
     try {
       await this.#send(exchange, found);
     } finally {
@@ -179,10 +171,10 @@ class Files {
   }
 
   #refuse(exchange: Exchange, error: unknown): MaybePromise<void> {
-    const { code = "" } = error as { code?: string };
-    const status = refusals[code];
+    const status = refusalOf(error);
     if (status === undefined) throw error;
     if (status !== 503) return answer(exchange.response, status);
+    const { code } = error as { code: string };
     this.#log.warn(
       `Too many open files for ${escapeForLog(exchange.head.path)} (${code})`,
     );
@@ -357,27 +349,4 @@ async function sendPart(
     if (pending !== undefined) await pending;
     sent += count;
   }
-}
-
-/** The path with a slash at its end, so that the relative links of an index
- * lead to its neighbours. The reference is relative, as a proxy may serve us
- * below a path of its own; its first step is a dot, so that nothing in a name
- * passes for a scheme or an authority (RFC 3986 §4.2). */
-async function redirect({ head, response }: Exchange): Promise<void> {
-  const name = head.path.slice(head.path.lastIndexOf("/") + 1);
-  const query = head.query === "" ? "" : `?${head.query}`;
-  await answer(response, 301, [["Location", `./${name}/${query}`]]);
-}
-
-/** An answer that says no more than its status. */
-async function answer(
-  response: ResponseWriter,
-  status: number,
-  fields: ResponseFields = [],
-): Promise<void> {
-  const text = new TextEncoder().encode(`${status} ${reasonPhrase(status)}\n`);
-  const type = ["Content-Type", "text/plain; charset=utf-8"] as const;
-  response.start(status, "", [type, ...fields], text.length);
-  await response.write(text);
-  await response.end();
 }
