@@ -9,8 +9,7 @@
  */
 
 /** What a Python interpreter runs: see its own first lines. */
-export const responder: string =
-  `"""Serves a WSGI application (PEP 3333) as a FastCGI 1.0 responder.
+export const responder: string = `"""Serves a WSGI application (PEP 3333) as a FastCGI 1.0 responder.
 
 Headgate starts this program and speaks to it; it also runs alone, on a
 listening socket that it inherits as descriptor 0, behind any FastCGI client:
@@ -96,6 +95,8 @@ _END_BODY = struct.Struct(">IB3x")
 _LONGEST_CONTENT = 65528
 # Any record fits, however it lies.
 _BUFFER_SIZE = 131072
+# A stranger to bounds could fill the memory: no gateway takes heads like that.
+_LONGEST_PARAMS = 4 * 1024 * 1024
 # Up to here copying costs less than a vector of pieces.
 _COPIED_SIZE = 32768
 # POSIX promises 16; Linux and the BSDs have 1024.
@@ -274,33 +275,47 @@ def _is_on_disk(filelike):
         return False
 
 
+def _large_blocks(filelike, exchange):
+    """The blocks of a file to its end, or to the end of what Content-Length says."""
+    while True:
+        size = _FILE_BLOCK
+        if exchange.declared >= 0:
+            size = min(size, exchange.declared - exchange.sent)
+        block = filelike.read(size)
+        if not block:
+            return
+        yield block
+
+
 # ------------------------------------------------------------------ one request
 
 class _Exchange:
     """One request and its response, from the call of the application on."""
 
-    __slots__ = (
-        "connection", "environ", "errors", "head", "has_content", "declared", "sent",
-        "committed", "surplus", "ended",
-    )
+    # The status and the fields, without the empty line; None before start_response.
+    head = None
+    # Whether the status allows content, and whether the method does too.
+    has_content = True
+    sends_content = True
+    # Content-Length, as the application gave it or as the blocks showed it.
+    declared = -1
+    # Content bytes handed on.
+    sent = 0
+    # Whether the head is on its way, so that it cannot be replaced.
+    committed = False
+    # Whether content was left out because it exceeds \`declared\`.
+    surplus = False
+    # Whether the application failed, so that the response is not whole.
+    failed = False
+    # Whether the end is on its way: nothing may be sent behind it.
+    ended = False
+    # When the end went out while the application still had something to do.
+    ended_at = 0.0
 
     def __init__(self, connection, environ, errors):
         self.connection = connection
         self.environ = environ
         self.errors = errors
-        # The status and the fields, without the empty line; None before start_response.
-        self.head = None
-        self.has_content = True
-        # Content-Length, as the application gave it or as the blocks showed it.
-        self.declared = -1
-        # Content bytes handed on.
-        self.sent = 0
-        # Whether the head is on its way, so that it cannot be replaced.
-        self.committed = False
-        # Whether content was left out because it exceeds \`declared\`.
-        self.surplus = False
-        # Whether the end is on its way: nothing may be sent behind it.
-        self.ended = False
 
     def run(self, server):
         """Calls the application and sends what it gives; closes what it gave.
@@ -315,18 +330,20 @@ class _Exchange:
                 self._send_blocks(result)
             else:
                 self._send_body(result, server)
+            if self.surplus:
+                raise self._too_long()
         except BaseException as error:
-            self._fail(error)
-        started = 0.0
+            if server.forked:
+                server.leave_child(error)
+            self._fail(error, server)
         try:
             close = getattr(result, "close", None)
             if close is not None:
-                started = time.monotonic()
                 close()
         except BaseException as error:
-            self.errors.report("Closing the body failed", error)
-        if started and time.monotonic() - started > _LONG_CLOSE:
-            server.closes_late = True
+            self.errors.report(f"{self._name()}: closing the body failed", error)
+        if self.ended_at and time.monotonic() - self.ended_at > _LONG_CLOSE:
+            server.ends_late = True
         if not self.ended:
             self._end()
 
@@ -362,7 +379,7 @@ class _Exchange:
                 is_length = _names[name]
             except (KeyError, TypeError):
                 is_length = _check_name(name)
-            # What is ASCII and printable has neither control characters nor a tab.
+            # What is ASCII and printable has no control characters.
             if value.__class__ is not str or not (value.isascii() and value.isprintable()):
                 value = _check_value(name, value)
             if is_length:
@@ -372,20 +389,18 @@ class _Exchange:
             lines.append(f"{name}: {value}\\r\\n")
         self.head = "".join(lines)
         self.declared = declared
-        self.has_content = has_content and self.environ_method() != "HEAD"
+        self.has_content = has_content
+        self.sends_content = has_content and self.connection.method != "HEAD"
         return self.write
-
-    def environ_method(self):
-        return self.connection.method
 
     def write(self, data):
         """The callable that start_response returns: sends a block at once."""
         if data.__class__ is not bytes:
-            self._check_block(data)
+            _check_block(data)
         if self.ended:
-            if self.surplus or self.declared >= 0:
-                raise self._too_long()
             raise RuntimeError("write() was called after the response")
+        if self.surplus:
+            raise self._too_long()
         self._send(data)
 
     # -- the response
@@ -395,108 +410,83 @@ class _Exchange:
         size = 0
         for block in blocks:
             if block.__class__ is not bytes:
-                self._check_block(block)
+                _check_block(block)
             size += len(block)
         if not self.committed:
             self._infer_length(size)
-        if not self.ended:
-            self._send(blocks[0] if len(blocks) == 1 else b"".join(blocks), True)
+        self._send(blocks[0] if len(blocks) == 1 else b"".join(blocks), True)
 
     def _send_body(self, body, server):
         """Sends one block after another, each before the next is asked for."""
-        if body.__class__ is FileWrapper:
-            if _is_on_disk(body.filelike):
-                self._send_file(body.filelike)
-                return
+        if body.__class__ is FileWrapper and _is_on_disk(body.filelike):
+            body = _large_blocks(body.filelike, self)
         elif isinstance(body, (bytes, str, bytearray, memoryview)):
             # Iterable, but what comes out are numbers and characters.
             raise TypeError(
                 f"An application must return an iterable of bytes, such as [body], "
                 f"not {_describe(body)}"
             )
-        single = False
-        if not self.committed and hasattr(body, "__len__"):
-            single = len(body) == 1
+        # The content is as long as its one block, if write() has sent nothing.
+        single = not self.committed and hasattr(body, "__len__") and len(body) == 1
         for block in body:
             if block.__class__ is not bytes:
-                self._check_block(block)
-            if not block:
-                continue
-            if single and not self.committed:
-                self._infer_length(len(block))
+                _check_block(block)
             if self.ended:
                 # Whole by its Content-Length, but there is more.
-                self.surplus = True
-            else:
-                self._send(block, not server.closes_late)
-            if self.surplus or not self.has_content:
+                self.surplus = self.surplus or (self.sends_content and len(block) > 0)
+            elif block or not self.sends_content:
+                if single and not self.committed:
+                    self._infer_length(len(block))
+                self._send(block, not server.ends_late)
+                if self.ended:
+                    self.ended_at = time.monotonic()
+            if self.surplus or not self.sends_content:
                 break
         if not self.committed:
             self._infer_length(0)
             self._send(b"")
-        if self.surplus:
-            raise self._too_long()
-        if not self.ended and not server.closes_late:
+        if not self.ended and not server.ends_late:
             self._end()
-
-    def _send_file(self, filelike):
-        """Sends a file to its end, or as much of it as Content-Length says."""
-        while not self.ended:
-            size = _FILE_BLOCK
-            if self.declared >= 0:
-                size = min(size, self.declared - self.sent)
-            block = filelike.read(size)
-            if not block:
-                break
-            if block.__class__ is not bytes:
-                self._check_block(block)
-            self._send(block, True)
-            if not self.has_content:
-                break
-        if not self.committed:
-            self._infer_length(0)
-            self._send(b"")
+            self.ended_at = time.monotonic()
 
     def _infer_length(self, size):
         """Says how long the content is, where the application did not.
 
         For HEAD an application may have left the content out.
         """
-        if self.declared >= 0 or self.head is None:
-            return
-        if self.has_content or (size and self.connection.method == "HEAD"):
+        if self.declared < 0 and self.head is not None and self.has_content and (
+            size or self.sends_content
+        ):
             self.head += f"Content-Length: {size}\\r\\n"
             self.declared = size
 
     def _send(self, block, may_end=False):
         """Sends the head, if that has not gone yet, and a block.
 
-        With \`may_end\` the end goes along when the content is whole.
+        With \`may_end\` the end goes along where the content is known to be whole.
         """
         connection = self.connection
         if self.committed:
             head = b""
             connection.look_for_abort()
+        elif self.head is None:
+            raise RuntimeError("The application gave its body without calling start_response")
         else:
-            if self.head is None:
-                raise RuntimeError("The application gave its body without calling start_response")
             head = (self.head + "\\r\\n").encode("latin-1")
             self.committed = True
-        if not self.has_content:
+        if not self.sends_content:
             block = b""
             whole = True
+        elif self.declared < 0:
+            self.sent += len(block)
+            whole = False
         else:
-            size = len(block)
-            if self.declared >= 0:
-                left = self.declared - self.sent
-                if size > left:
-                    self.surplus = True
-                    block = block[:left]
-                    size = left
-                self.sent += size
-                whole = size == left
-            else:
-                whole = False
+            left = self.declared - self.sent
+            if len(block) > left:
+                self.surplus = True
+                block = block[:left]
+            self.sent += len(block)
+            whole = len(block) == left
         if whole and may_end:
             self.errors.end()
             self.ended = True
@@ -504,49 +494,51 @@ class _Exchange:
         else:
             connection.send(head, block, b"")
 
-    def _end(self, app_status=0):
+    def _end(self):
         """Ends the response; tells whether it is whole."""
-        if not self.committed and not app_status:
-            self.has_content = True
-        if self.has_content and self.sent < self.declared and not app_status:
-            app_status = 1
+        if self.sends_content and self.sent < self.declared and not self.failed:
+            self.failed = True
             self.errors.write(
-                f"The body is shorter than its Content-Length: {self.sent} of {self.declared} bytes\\n"
+                f"{self._name()}: the body is shorter than its Content-Length, "
+                f"{self.sent} bytes of {self.declared}\\n"
             )
         self.errors.end()
         self.ended = True
-        self.connection.end(app_status)
+        self.connection.end(self.failed)
 
-    def _fail(self, error):
+    def _fail(self, error, server):
         """Answers for an application that raised."""
+        # Where the client has left, its leaving is what the application tells of.
         if not _is_departure(error):
-            self.errors.report(self._where(), error)
+            self.errors.report(f"{self._name()} failed", error)
         if self.ended:
             return
-        try:
-            if self.committed:
-                self._end(1)
-            else:
-                self.committed = True
-                self.errors.end()
-                self.ended = True
-                body = _SORRY if self.connection.method != "HEAD" else b""
-                self.connection.send(_SORRY_HEAD, body, self.connection.whole)
-        except OSError:
-            # Nobody is there to be told.
-            self.ended = True
+        # Without the surplus the response is whole.
+        self.failed = not self.surplus
+        if not self.committed:
+            self.committed = True
+            self.failed = False
+            self.sends_content = False
+            body = _SORRY if self.connection.method != "HEAD" else b""
+            try:
+                self.connection.send(_SORRY_HEAD, body, b"")
+            except OSError:
+                # Nobody is there to be told.
+                self.failed = True
+        if not server.ends_late:
+            self._end()
 
-    def _where(self):
+    def _name(self):
         path = self.environ.get("SCRIPT_NAME", "") + self.environ.get("PATH_INFO", "")
-        return f"{self.connection.method} {path!r} failed"
+        return f"{self.connection.method} {path[:200]!r}"
 
     def _too_long(self):
         return ValueError(f"The body is longer than its Content-Length, {self.declared}")
 
-    @staticmethod
-    def _check_block(block):
-        if not isinstance(block, bytes):
-            raise TypeError(f"A body must give bytes, not {_describe(block)}")
+
+def _check_block(block):
+    if not isinstance(block, bytes):
+        raise TypeError(f"A body must give bytes, not {_describe(block)}")
 
 
 _SORRY = b"Internal Server Error\\n"
@@ -556,9 +548,10 @@ _SORRY_HEAD = (
     b"Content-Length: %d\\r\\n\\r\\n" % len(_SORRY)
 )
 
-# Seconds. While the applications' close() is quick, the end of a response goes
-# out with its last block. Once one has taken longer, the end is held back until
-# close() has returned, so that no request is sent to a thread which is not free.
+# Seconds. As long as applications do little behind the last block of a body, in
+# its close() for instance, the end of a response goes out with that block. Once
+# one has taken longer, ends are held back until everything is done, so that no
+# request is sent to a thread that is not free.
 _LONG_CLOSE = 0.05
 
 
@@ -698,7 +691,7 @@ class _Connection:
         self._start = 0
         self._end = 0
         self._request_id = 0
-        self._wholes = {}
+        self._no_params = b""
         # Content of the record at hand that is not read yet, and its padding.
         self._left = 0
         self._padding = 0
@@ -715,7 +708,7 @@ class _Connection:
         """Serves requests until either side has enough."""
         server = self.server
         try:
-            while not server.stopping:
+            while True:
                 keep = self._begin()
                 if keep is None:
                     break
@@ -726,12 +719,12 @@ class _Connection:
                 errors = _Errors(self)
                 environ["wsgi.errors"] = errors
                 exchange = _Exchange(self, environ, errors)
-                # What is held here must not outlive the request.
-                del environ, errors
                 exchange.run(server)
-                del exchange
-                server.leave_child()
-                if not keep or self._broken:
+                # An idle connection holds nothing of its last request.
+                del environ, errors, exchange
+                if server.forked:
+                    server.leave_child()
+                if not keep or self._broken or server.stopping:
                     break
                 if content is not None:
                     content.detach()
@@ -759,74 +752,58 @@ class _Connection:
     # -- the request
 
     def _begin(self):
-        """Waits for a request; returns its flags, None when none will come."""
+        """Waits for a request; returns its flags, 0 or FCGI_KEEP_CONN, and None
+        when none will come."""
+        if self._left or self._padding:
+            self._skip(self._left + self._padding)
+            self._left = self._padding = 0
         while True:
-            if self._end - self._start < 8:
-                self.idle = True
-                try:
-                    if self.server.stopping or not self._wait_for_header():
-                        return None
-                finally:
-                    self.idle = False
+            if self._start == self._end and not self._wait():
+                return None
             kind, request_id, length, padding = self._header()
-            if kind == _BEGIN_REQUEST and length == 8:
-                self._fill(8 + padding)
-                role, flags = _BEGIN_BODY.unpack_from(self._buffer, self._start)
-                self._start += 8 + padding
-                if role != _RESPONDER:
-                    self._send(_end_record(request_id, 0, _UNKNOWN_ROLE))
-                    if not flags & _KEEP_CONN:
-                        return None
-                    continue
-                self._request_id = request_id
-                self._left = self._padding = 0
-                self._input_open = True
-                self._aborted = False
-                whole = self._wholes.get(request_id)
-                if whole is None:
-                    whole = _end_records(request_id, 0)
-                    self._wholes = {request_id: whole}
-                self.whole = whole
-                return flags & _KEEP_CONN
-            # What still comes for the request that has ended is not wanted.
-            self._other(kind, request_id, length, padding)
-
-    def _wait_for_header(self):
-        if self._start == self._end:
-            self._start = self._end = 0
-            if self.server.yields and not self.server.wait_idle(self._socket):
-                return False
-            size = self._socket.recv_into(self._buffer)
-            if not size:
-                return False
-            self._end = size
-        if self._end < 8:
+            if kind != _BEGIN_REQUEST or length != 8:
+                # What still comes for the request that has ended is not wanted.
+                self._other(kind, request_id, length, padding)
+                continue
             self._fill(8)
-        return True
+            role, flags = _BEGIN_BODY.unpack_from(self._buffer, self._start)
+            self._start += 8
+            self._skip(padding)
+            flags &= _KEEP_CONN
+            if role == _RESPONDER:
+                break
+            self._write(_end_record(request_id, 0, _UNKNOWN_ROLE))
+            if not flags:
+                return None
+        if request_id != self._request_id:
+            self._request_id = request_id
+            self.whole = _end_records(request_id, 0)
+            self._no_params = _HEADER.pack(_VERSION, _PARAMS, request_id, 0, 0)
+        self._input_open = True
+        self._aborted = False
+        return flags
+
+    def _wait(self):
+        """Waits for the first bytes of a request; whether there are any."""
+        self._start = self._end = 0
+        self.idle = True
+        if self.server.stopping:
+            self.shut()
+        elif self.server.yields and not self.server.wait_idle(self._socket):
+            return False
+        self._end = self._socket.recv_into(self._buffer)
+        self.idle = False
+        return self._end > 0
 
     def _read_environ(self):
         """The environ without its streams; None when the request was aborted."""
-        pieces = []
-        while True:
-            kind, request_id, length, padding = self._header()
-            if kind == _PARAMS and request_id == self._request_id:
-                if not length:
-                    self._skip(padding)
-                    break
-                self._fill(length)
-                start = self._start
-                pieces.append(self._view[start:start + length].tobytes())
-                self._start = start + length
-                self._skip(padding)
-            elif kind == _ABORT_REQUEST and request_id == self._request_id:
-                self._skip(length + padding)
-                self.end(1)
+        params = self._params_at_hand()
+        if params is None:
+            params = self._read_params()
+            if params is None:
                 return None
-            else:
-                self._other(kind, request_id, length, padding)
-        params = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         environ = self.server.environ.copy()
-        if params[0:1] == b"\\x10" and params[5:21] == b"HEADGATE_ENVIRON":
+        if params[:1] == b"\\x10" and params[5:21] == b"HEADGATE_ENVIRON":
             spelled = str(params[21:], "latin-1").split("\\0")
             environ.update(zip(spelled[::2], spelled[1::2]))
         else:
@@ -837,11 +814,51 @@ class _Connection:
             environ.pop("HTTP_PROXY", None)
         self.method = environ["REQUEST_METHOD"]
         scheme = environ.get("REQUEST_SCHEME")
-        if scheme is None:
-            secure = environ.get("HTTPS", "").lower() in ("on", "1", "yes", "true")
-            scheme = "https" if secure else "http"
-        environ["wsgi.url_scheme"] = scheme
+        if scheme:
+            environ["wsgi.url_scheme"] = scheme
+        elif environ.get("HTTPS", "").lower() in ("on", "1", "yes", "true"):
+            environ["wsgi.url_scheme"] = "https"
         return environ
+
+    def _params_at_hand(self):
+        """The params, if all of them are in the buffer in one record, as is usual."""
+        at = self._start
+        if self._end - at < 16:
+            return None
+        _, kind, request_id, length, padding = _HEADER.unpack_from(self._buffer, at)
+        after = at + 8 + length + padding
+        if kind != _PARAMS or request_id != self._request_id or not length or self._end - after < 8:
+            return None
+        if self._buffer[after:after + 8] != self._no_params:
+            return None
+        self._start = after + 8
+        return self._view[at + 8:at + 8 + length]
+
+    def _read_params(self):
+        """The params, however they come; None when the request was aborted."""
+        pieces = []
+        size = 0
+        while True:
+            kind, request_id, length, padding = self._header()
+            if kind == _PARAMS and request_id == self._request_id:
+                if not length:
+                    self._skip(padding)
+                    return b"".join(pieces)
+                size += length
+                if size > _LONGEST_PARAMS:
+                    self._broken = True
+                    raise _Gone("The params are too large")
+                self._fill(length)
+                start = self._start
+                pieces.append(self._view[start:start + length].tobytes())
+                self._start = start + length
+                self._skip(padding)
+            elif kind == _ABORT_REQUEST and request_id == self._request_id:
+                self._skip(length + padding)
+                self.end(True)
+                return None
+            else:
+                self._other(kind, request_id, length, padding)
 
     def _open_content(self, environ):
         """Puts \`wsgi.input\` into the environ; what must be detached afterwards."""
@@ -1002,11 +1019,11 @@ class _Connection:
             content = self._view[self._start:self._start + length].tobytes()
             self._start += length
             self._skip(padding)
-            self._send(self._manage(kind, content))
+            self._write(self._manage(kind, content))
             return
         self._skip(length + padding)
         if kind == _BEGIN_REQUEST:
-            self._send(_end_record(request_id, 0, _CANT_MPX_CONN))
+            self._write(_end_record(request_id, 0, _CANT_MPX_CONN))
 
     def _manage(self, kind, content):
         if kind != _GET_VALUES:
@@ -1028,9 +1045,9 @@ class _Connection:
         if size <= _COPIED_SIZE:
             if size:
                 header = _HEADER.pack(_VERSION, _STDOUT, request_id, size, 0)
-                self._send(b"".join((header, head, block, ending)))
+                self._write(b"".join((header, head, block, ending)))
             elif ending:
-                self._send(ending)
+                self._write(ending)
             return
         pieces = []
         at = 0
@@ -1059,16 +1076,15 @@ class _Connection:
             pieces.append(view[at:])
         if ending:
             pieces.append(ending)
-        self._send_pieces(pieces)
+        self._write_pieces(pieces)
 
-    def end(self, app_status):
+    def end(self, failed):
         """Ends the request; silent where nobody is left to be told."""
         if self._broken:
             return
-        if self._aborted:
-            app_status = 1
+        failed = failed or self._aborted
         try:
-            self._send(self.whole if not app_status else _end_records(self._request_id, app_status))
+            self._write(_end_records(self._request_id, 1) if failed else self.whole)
         except OSError:
             pass
 
@@ -1076,9 +1092,9 @@ class _Connection:
         for at in range(0, len(text), _LONGEST_CONTENT):
             piece = text[at:at + _LONGEST_CONTENT]
             header = _HEADER.pack(_VERSION, _STDERR, self._request_id, len(piece), 0)
-            self._send(header + piece)
+            self._write(header + piece)
 
-    def _send(self, data):
+    def _write(self, data):
         try:
             # A thread of the application's may write to wsgi.errors meanwhile.
             with self._sending:
@@ -1087,7 +1103,7 @@ class _Connection:
             self._broken = True
             raise _Gone(str(error)) from None
 
-    def _send_pieces(self, pieces):
+    def _write_pieces(self, pieces):
         try:
             with self._sending:
                 at = 0
@@ -1115,8 +1131,10 @@ class _Server:
         self.app = app
         self.threads = threads
         self.stopping = False
-        # Whether the application's close() has ever taken long.
-        self.closes_late = False
+        # Whether the application has ever done much behind its last block.
+        self.ends_late = False
+        # Whether this is a child that the application has forked.
+        self.forked = False
         # Clients that are not Headgate may keep more connections than there are
         # threads: an idle one then gives way to one that waits.
         self.yields = standalone
@@ -1129,6 +1147,7 @@ class _Server:
             "SERVER_PORT": "80",
             "SERVER_PROTOCOL": "HTTP/1.0",
             "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
             "wsgi.multithread": threads > 1,
             "wsgi.multiprocess": multiprocess,
             "wsgi.run_once": False,
@@ -1138,7 +1157,6 @@ class _Server:
         self._listener = listener
         self._accepting = threading.Lock()
         self._connections = set()
-        self._pid = os.getpid()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         listener.setblocking(False)
@@ -1180,36 +1198,56 @@ class _Server:
                         os._exit(1)
 
     def wait_idle(self, sock):
-        """Waits for a request on an idle connection; False when it should close."""
+        """Waits for a request on an idle connection; False when it should close
+        because somebody else waits for a thread."""
         waiting = select.poll()
         waiting.register(sock, select.POLLIN)
-        if not sock_has_input(waiting):
-            waiting.register(self._listener, select.POLLIN)
-            waiting.register(self._wake_read, select.POLLIN)
-            ready = dict(waiting.poll())
-            return sock.fileno() in ready
-        return True
+        waiting.register(self._listener, select.POLLIN)
+        waiting.register(self._wake_read, select.POLLIN)
+        while True:
+            ready = [descriptor for descriptor, _ in waiting.poll()]
+            if sock.fileno() in ready:
+                return True
+            if self.stopping or not self._accepting.locked():
+                return False
+            # A thread is free, and about to accept.
+            time.sleep(0.001)
 
-    def leave_child(self):
-        """A fork of the application's that came back to us is no server."""
-        if os.getpid() != self._pid:
-            os._exit(0)
+    def leave_child(self, error=None):
+        """Ends a fork of the application's that came back to us: it is no server."""
+        code = 0
+        if isinstance(error, SystemExit):
+            code = error.code
+            if code is not None and not isinstance(code, int):
+                _say(f"{code}\\n")
+                code = 1
+        elif error is not None:
+            _say(_traceback_of(error))
+            code = 1
+        try:
+            sys.stdout.flush()
+        finally:
+            os._exit(code or 0)
 
     def _serve(self):
         while not self.stopping:
             sock = self._accept()
-            if sock is None:
-                continue
+            if sock is not None:
+                self._serve_connection(sock)
+
+    def _serve_connection(self, sock):
+        connection = None
+        try:
             connection = _Connection(self, sock)
             self._connections.add(connection)
-            try:
-                connection.run()
-            except BaseException as error:
-                _say(f"A connection failed\\n{''.join(_format(error, error.__traceback__))}")
-            finally:
-                self._connections.discard(connection)
-                connection.close()
-                self.leave_child()
+            connection.run()
+        except BaseException as error:
+            if self.forked:
+                self.leave_child(error)
+            _say(f"A connection failed\\n{''.join(_format(error, error.__traceback__))}")
+        finally:
+            self._connections.discard(connection)
+            sock.close()
 
     def _accept(self):
         # One thread waits for all: a connection need not wake the others.
@@ -1238,6 +1276,7 @@ class _Server:
 
     def _disown(self):
         """In a child that the application forks: it serves nobody."""
+        self.forked = True
         for connection in self._connections:
             connection.close()
         self._listener.close()
@@ -1250,10 +1289,6 @@ class _Server:
 
 
 _ORPHAN_SECONDS = 30.0
-
-
-def sock_has_input(waiting):
-    return bool(waiting.poll(0))
 
 
 # -------------------------------------------------------------- the application
