@@ -11,7 +11,7 @@ import {
 import { loadApplication, type LoadedApplication } from "./apps/load.ts";
 import type { ModuleSettings } from "./apps/module_settings.ts";
 import { welcome } from "./apps/welcome.ts";
-import { wsgi } from "./apps/wsgi.ts";
+import { wsgi, type WsgiOptions } from "./apps/wsgi.ts";
 import { formatBind, parseBind } from "./bind.ts";
 import { CommandError } from "./command_error.ts";
 import {
@@ -101,16 +101,21 @@ export interface ServedApplication {
   residentBytes(): number;
 }
 
-/** Makes ready what was loaded. `multiprocess` tells whether other processes
- * serve it too. Rejects with `CommandError`. */
+/** What of a WSGI application's options is the server's to say. */
+export type WsgiTerms = Pick<
+  WsgiOptions,
+  "multiprocess" | "firstBlockForHead"
+>;
+
+/** Makes ready what was loaded. Rejects with `CommandError`. */
 export async function serveApplication(
   loaded: FoundApplication,
   config: Config,
   host: Host,
   log: LeveledLogger,
-  multiprocess: boolean,
+  terms: WsgiTerms,
 ): Promise<ServedApplication> {
-  const handler = await toHandler(loaded, host, log, multiprocess);
+  const handler = await toHandler(loaded, host, log, terms);
   return {
     handler: await withStatics(handler, config, host, log),
     close: () => Promise.resolve(),
@@ -123,14 +128,14 @@ async function toHandler(
   loaded: FoundApplication,
   host: Host,
   log: LeveledLogger,
-  multiprocess: boolean,
+  terms: WsgiTerms,
 ): Promise<Handler> {
   switch (loaded.kind) {
     case "python":
     case "server":
       throw new CommandError(2, "Not served yet", "Wait.");
     case "wsgi":
-      return wsgi(loaded.application, { log, multiprocess });
+      return wsgi(loaded.application, { log, ...terms });
     case "fetch": {
       const { fetchHandler } = await import("./apps/fetch.ts");
       return fetchHandler(loaded.application, { log, env: host.env });

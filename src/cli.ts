@@ -432,7 +432,11 @@ async function work(
   const { runWorker } = await import("./daemon/worker.ts");
   // On a connection that stays open the next answer would be the old one's.
   const manner = task === "dev"
-    ? { around: (await import("./dev_page.ts")).showErrors, idleSeconds: 0 }
+    ? {
+      around: (await import("./dev_page.ts")).showErrors,
+      wsgi: { firstBlockForHead: true },
+      idleSeconds: 0,
+    }
     : undefined;
   return await runWorker(
     role,

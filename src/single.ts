@@ -65,7 +65,9 @@ async function serve(
     ];
     for (const warning of warnings) log.warn(warning);
     await clearStaleSockets(config, host);
-    served = await serveApplication(application, config, host, log, false);
+    served = await serveApplication(application, config, host, log, {
+      multiprocess: false,
+    });
     const handler = hooks?.beforeRequests(served.handler, info) ??
       served.handler;
     const access = hooks?.afterRequests(logs.access, info) ?? logs.access;

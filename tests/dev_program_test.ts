@@ -68,6 +68,38 @@ testDaemon("dev reloads what has changed", async (daemon) => {
   assertEquals(server.stderr, "");
 });
 
+testDaemon("dev answers HEAD as GET, where the body fails", async (daemon) => {
+  daemon.write(
+    "app.mjs",
+    `export function app(environ, startResponse) {
+  startResponse("200 OK", [["Content-Type", "text/plain"]]);
+  return (async function* () {
+    throw new TypeError("in the body");
+  })();
+}
+`,
+  );
+  const server = daemon.launch(["dev", "app.mjs:app", "--bind=127.0.0.1:0"]);
+  await until(
+    () => /Ready in/.test(server.stdout),
+    "readiness",
+    () => server.told(),
+  );
+  const client = await RawClient.connect(addressIn(server.stdout));
+  await client.send(
+    "HEAD / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n",
+  );
+  await client.until(() => client.receivedText.endsWith("\r\n\r\n"), "a head");
+  assertMatch(client.receivedText, /^HTTP\/1.1 500 /);
+  assertMatch(
+    client.receivedText,
+    /^Content-Type: text\/html; charset=utf-8\r$/m,
+  );
+  await client.close();
+  process.kill(server.pid, "SIGTERM");
+  assertEquals(await server.ended(), 0);
+});
+
 testDaemon("dev waits until what is broken is mended", async (daemon) => {
   daemon.write("app.mjs", application('"one'));
   const server = daemon.launch(["dev", "app.mjs:app", "--bind=127.0.0.1:0"]);

@@ -45,6 +45,9 @@ export interface WsgiOptions {
   readonly multithread?: boolean;
   /** `wsgi.multiprocess`; default false. */
   readonly multiprocess?: boolean;
+  /** Whether HEAD asks a body for its first block, as GET does, so that what
+   * fails there is seen; default false, as nobody wants the block. */
+  readonly firstBlockForHead?: boolean;
   /** `SERVER_SOFTWARE`; default "headgate/" and the version. */
   readonly software?: string;
 }
@@ -69,7 +72,9 @@ export function wsgi(app: Application, options: WsgiOptions = {}): Handler {
     software: options.software ?? `headgate/${version}`,
     fileWrapper: FileWrapper,
   };
-  return (exchange) => new Invocation(exchange, environOptions).run(app);
+  const { firstBlockForHead = false } = options;
+  return (exchange) =>
+    new Invocation(exchange, environOptions, firstBlockForHead).run(app);
 }
 
 /** What `response` returns: a promise only where there is something to wait for. */
@@ -82,6 +87,7 @@ const settled: Promise<void> = Promise.resolve();
 class Invocation {
   readonly #exchange: Exchange;
   readonly #options: EnvironOptions;
+  readonly #firstBlockForHead: boolean;
   #status: Status | undefined = undefined;
   #headers: ResponseHeaders = noHeaders;
   /** Content-Length as the application gave it; -1 when it did not. */
@@ -99,9 +105,14 @@ class Invocation {
   /** Where the body is suspended: what must be told when it is left there. */
   #iterator: Iterator<unknown> | AsyncIterator<unknown> | undefined = undefined;
 
-  constructor(exchange: Exchange, options: EnvironOptions) {
+  constructor(
+    exchange: Exchange,
+    options: EnvironOptions,
+    firstBlockForHead: boolean,
+  ) {
     this.#exchange = exchange;
     this.#options = options;
+    this.#firstBlockForHead = firstBlockForHead;
   }
 
   run(app: Application): Pending {
@@ -220,7 +231,9 @@ class Invocation {
       ? body[Symbol.asyncIterator]()
       : body[Symbol.iterator]();
     this.#iterator = iterator;
-    while (!this.#headIsAll() && !this.#surplus) {
+    const asks = this.#firstBlockForHead &&
+      this.#exchange.head.method === "HEAD";
+    while ((asks || !this.#headIsAll()) && !this.#surplus) {
       // What has failed or ended is not told to return.
       this.#iterator = undefined;
       const step = asynchronous

@@ -14,6 +14,7 @@ import {
   tellListening,
   warningsOf,
   withModuleSettings,
+  type WsgiTerms,
 } from "../application.ts";
 import { CommandError, formatCommandError } from "../command_error.ts";
 import type { Config, LoadedConfig } from "../config.ts";
@@ -145,6 +146,8 @@ export interface Manner {
     handler: Handler,
     tools: { readonly log: Logger; readText(path: string): string },
   ) => Handler;
+  /** What WSGI applications are told otherwise. */
+  readonly wsgi: WsgiTerms;
   /** How long a connection may be idle at most, once the worker leaves. */
   readonly idleSeconds: number;
 }
@@ -182,7 +185,7 @@ async function make(
     config,
     host,
     log,
-    true,
+    { multiprocess: true, ...manner?.wsgi },
   );
   const inner = hooks?.beforeRequests(served.handler, info) ?? served.handler;
   const shown =

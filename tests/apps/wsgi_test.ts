@@ -396,6 +396,41 @@ test("HEAD runs a generator only as far as its startResponse", async () => {
   assertEquals(seen, ["finally"]);
 });
 
+test("HEAD asks for the first block where that is asked for", async () => {
+  const options: WsgiOptions = { firstBlockForHead: true };
+  const head = { method: "HEAD" };
+  for (const [body, watched] of bothWays("", "a", "b")) {
+    const response = await run(answering(body), head, options);
+    assertEquals(response.calls, ["start", "end", "flush"]);
+    assertEquals([watched.asked, watched.closed], [2, 1]);
+  }
+  for (const [body, watched] of bothWays("a")) {
+    const response = await run(
+      (_environ, startResponse) => {
+        startResponse("204 No Content", []);
+        return body;
+      },
+      {},
+      options,
+    );
+    assertEquals([response.status, watched.asked], [204, 0]);
+  }
+  const exchange = new FakeExchange(head);
+  const failing: Application = (_environ, startResponse) => {
+    startResponse("200 OK", plain);
+    return (function* (): Generator<Uint8Array> {
+      yield bytes("");
+      throw new RangeError("mine");
+    })();
+  };
+  await assertRejects(
+    async () => await wsgi(failing, { log: noLog, ...options })(exchange),
+    RangeError,
+    "mine",
+  );
+  assertEquals(exchange.response.started, false);
+});
+
 test("HEAD tells the length of an array, but not of an empty one", async () => {
   const method = "HEAD";
   assertEquals((await run(answering([bytes("abc")]), { method })).size, 3);
