@@ -394,6 +394,11 @@ const foreignVariables: Readonly<
     prefix: "",
     example: "WEB_CONCURRENCY=4",
   },
+  "forwarded-allow-ips": {
+    variable: "FORWARDED_ALLOW_IPS",
+    prefix: "",
+    example: "FORWARDED_ALLOW_IPS=10.0.0.0/8",
+  },
 };
 
 /** Where each option's value comes from. */

@@ -701,10 +701,11 @@ const closing = `Environment:
   HEADGATE_BIND and so on   set any option that takes a value, except --env
   PORT                      changes the default address to 0.0.0.0:PORT
   WEB_CONCURRENCY           changes the default of --workers
+  FORWARDED_ALLOW_IPS       that of --forwarded-allow-ips
   NO_COLOR, FORCE_COLOR     turn colours off or on
 
-The command line goes before HEADGATE_*, that before PORT and WEB_CONCURRENCY,
-those before the configuration file. There an option is written as one word,
+The command line goes before HEADGATE_*, that before PORT and the like, those
+before the configuration file. There an option is written as one word,
 as in gracefulTimeout: 10, and the application is app.
 
 Signals: SIGTERM lets running requests end, then exits; a second one exits at

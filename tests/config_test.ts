@@ -456,6 +456,8 @@ test("which proxies are believed", () => {
     allow: ["10.0.0.1", "10.0.0.2", "10.0.0.3"],
     fields: ["x-forwarded-host"],
   });
+  const other = { FORWARDED_ALLOW_IPS: "*" };
+  assertEquals(readConfig(undefined, {}, other).forwarded.allow, ["*"]);
   const wrong: [Record<string, string>, string][] = [
     [{ "forwarded-allow-ips": "proxy" }, '"proxy" is neither an IP address'],
     [{ "forwarded-allow-ips": "10.1.2.3/8" }, "--forwarded-allow-ips"],

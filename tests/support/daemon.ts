@@ -412,7 +412,7 @@ function kill(pid: number): void {
 // Nothing of ours may leak from the tester's shell into the program.
 function environment(): NodeJS.ProcessEnv {
   const ours =
-    /^(PORT|WEB_CONCURRENCY|FORCE_COLOR|NOTIFY_SOCKET|NODE_.*|LISTEN_.*|HEADGATE_.*)$/;
+    /^(PORT|WEB_CONCURRENCY|FORWARDED_ALLOW_IPS|FORCE_COLOR|NOTIFY_SOCKET|NODE_.*|LISTEN_.*|HEADGATE_.*)$/;
   const kept = Object.entries(process.env).filter(([name]) => !ours.test(name));
   return { ...Object.fromEntries(kept), NO_COLOR: "1" };
 }
