@@ -31,7 +31,8 @@ import type { MaybePromise } from "../stream.ts";
 import { version } from "../version.ts";
 import { answer, redirectBelow, refusalOf } from "./answers.ts";
 import { answerFailure } from "./backend_failure.ts";
-import { startCgi } from "./cgi_run.ts";
+import { startCgiProgram } from "./cgi_program.ts";
+import { Dialogue } from "./dialogue.ts";
 import { hasPrefix, pathPrefix } from "./file_path.ts";
 import type { Mount } from "./files.ts";
 import {
@@ -241,19 +242,24 @@ class Programs {
       env: this.#environment(exchange, script, content),
     };
     const giveBack = () => this.#turns.give();
-    const run = await startCgi(command, { host, seconds, log: this.#log })
+    const program = await startCgiProgram(command, host, this.#log)
       .catch((error) => {
         giveBack();
         throw error;
       });
-    void run.ended.then(giveBack);
+    void program.ended.then(giveBack);
+    const dialogue = new Dialogue(program, seconds);
+    const served = dialogue.serve(exchange, content);
+    // It may run on after its response, or leave its output to another.
+    void Promise.allSettled([served, program.ended])
+      .then(() => dialogue.stop());
     try {
-      return await run.serve(exchange, content);
+      return await served;
     } catch (error) {
       await answerFailure(exchange, error, this.#log);
       await exchange.response.flush();
     } finally {
-      await run.sent;
+      await dialogue.sent;
     }
   }
 
