@@ -86,6 +86,11 @@ export abstract class PushStream implements ByteStream {
     return new Promise(this.#wait);
   }
 
+  /** See `ByteStream`. */
+  give(): void {
+    this.#lent = null;
+  }
+
   #take(): Uint8Array {
     const chunk = this.#chunks.shift()!;
     this.#queued -= chunk.length + chunkOverhead;
@@ -97,8 +102,11 @@ export abstract class PushStream implements ByteStream {
   }
 
   #lend(chunk: Uint8Array): Uint8Array {
-    const { length, buffer } = chunk;
-    if (length >= freedSize && length === buffer.byteLength) this.#lent = chunk;
+    const { length } = chunk;
+    // To ask for the buffer of a small one would cost more than it is worth.
+    if (length >= freedSize && length === chunk.buffer.byteLength) {
+      this.#lent = chunk;
+    }
     return chunk;
   }
 

@@ -95,7 +95,12 @@ abstract class WireContent implements Content {
         if (more instanceof Promise) {
           this.awaiting = true;
           this.waits++;
-          return neverUnhandled(more.then(this.#resume, this.#abandon));
+          return neverUnhandled(
+            more.then(
+              (arrived) => this.#resume(arrived),
+              (error) => this.#abandon(error),
+            ),
+          );
         }
         if (!more) throw this.#truncated();
       }
@@ -105,17 +110,21 @@ abstract class WireContent implements Content {
     }
   }
 
-  readonly #resume = (more: boolean): MaybePromise<Uint8Array | null> => {
+  give(size: number): boolean {
+    return this.wire.give(size);
+  }
+
+  #resume(more: boolean): MaybePromise<Uint8Array | null> {
     this.awaiting = false;
     if (this.#failure === undefined && !more) this.#failure = this.#truncated();
     return this.read();
-  };
+  }
 
-  readonly #abandon = (error: unknown): never => {
+  #abandon(error: unknown): never {
     this.awaiting = false;
     this.#failure ??= error;
     throw this.#failure;
-  };
+  }
 
   #invite(): void {
     if (!this.withheld || !this.#mayInvite) return;

@@ -82,6 +82,10 @@ export interface RequestBody {
    * `HttpError` when the content is malformed, too large or too slow, with
    * `StreamError` when the peer left. */
   read(): MaybePromise<Uint8Array | null>;
+  /** Makes the last `size` bytes of what the last `read()` lent the caller's for
+   * good. They may be a part of a larger buffer, whose rest is nobody's. False
+   * where they stay lent, and had better be copied. */
+  give?(size: number): boolean;
   /** The trailer section of chunked content, once `read()` has returned null;
    * undefined when there is none. */
   readonly trailers: Fields | undefined;

@@ -3,9 +3,10 @@
  *
  * The content lends its bytes view by view. A view is kept, with a position in
  * it, until it is used up, and only what a read yields is copied out of it; so
- * nothing is held beyond one view and the result that is being gathered. A
- * result grows with what has arrived: Content-Length is a stranger's claim, and
- * only a small part of it is allocated ahead.
+ * nothing is held beyond one view and the result that is being gathered. Where
+ * the body gives its memory away, a large result is that memory. A result grows
+ * with what has arrived: Content-Length is a stranger's claim, and only a small
+ * part of it is allocated ahead.
  */
 import { ApplicationError } from "./errors.ts";
 import type { RequestBody } from "./exchange.ts";
@@ -14,6 +15,10 @@ import type { InputStream } from "./wsgi.ts";
 
 const LF = 0x0a;
 const empty = new Uint8Array(0);
+
+/** A piece from this size on is passed on as it is where the body gives it away;
+ * a smaller one is as soon copied. */
+const GIVEN = 4096;
 
 /** How much of a declared length is allocated before it has arrived. */
 const AHEAD = 262_144;
@@ -109,13 +114,25 @@ export class ContentInput implements InputStream {
         if (!(more instanceof Promise ? await more : more)) break;
       }
       const wanted = size - result.length;
-      const piece = this.#view.subarray(this.#at, this.#at + wanted);
+      const piece = this.#at === 0 && this.#view.length <= wanted
+        ? this.#view
+        : this.#view.subarray(this.#at, this.#at + wanted);
       this.#at += piece.length;
       const unread = this.#view.length - this.#at + this.#expected;
+      if (
+        result.length === 0 && (piece.length === size || unread === 0) &&
+        this.#given(piece)
+      ) return piece;
       const ahead = unread === Infinity ? 0 : AHEAD;
       result.add(piece, Math.min(wanted - piece.length, unread), ahead);
     }
     return result.bytes();
+  }
+
+  /** Whether `piece`, the end of the view, is ours to pass on as it is. */
+  #given(piece: Uint8Array): boolean {
+    return piece.length >= GIVEN && this.#at === this.#view.length &&
+      this.#body.give?.(piece.length) === true;
   }
 
   async #takeLine(limit: number): Promise<Uint8Array> {

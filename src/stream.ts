@@ -33,6 +33,9 @@ export interface ByteStream {
    * is valid until the next `read()`. One read at a time. Rejects with
    * `StreamError` when the connection failed. */
   read(): MaybePromise<Uint8Array | null>;
+  /** Makes what the last `read()` gave the caller's for good, to be changed or
+   * kept. Absent where that memory is read into again. */
+  give?(): void;
   /** Sends all of `bytes`, in order. The bytes are lent to the stream until
    * the call settles: `undefined` means that they have been sent or copied, so
    * the caller may reuse the memory at once; a promise means that the peer

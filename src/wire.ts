@@ -8,6 +8,8 @@
  * from a pool and goes back as soon as the stream is done with it, so that a
  * silent connection owns no memory of ours.
  *
+ * Length: both directions are one story, since neither may wait for the other.
+ *
  * @module
  */
 import { StreamError } from "./errors.ts";
@@ -170,6 +172,19 @@ export class Wire {
     }
     this.#own.set(chunk, this.#arrival);
     this.end = this.#arrival + chunk.length;
+  }
+
+  /** Makes the last `size` bytes that were consumed the caller's for good, where
+   * nothing lies behind them and they are most of their memory: what is to be
+   * kept must not keep much more. False where they had better be copied. */
+  give(size: number): boolean {
+    const { buffer } = this;
+    if (
+      this.#stream.give === undefined || buffer === this.#own ||
+      this.start < this.end || size < 3 / 4 * buffer.length
+    ) return false;
+    this.#stream.give();
+    return true;
   }
 
   /** Whether something that ends with a line may have become whole, or too

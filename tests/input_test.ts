@@ -271,3 +271,70 @@ test("detach() has nothing to wait for when nothing is read", () => {
   const input = new ContentInput(new FakeBody(["ab"]), 2);
   assertEquals(input.detach(), undefined);
 });
+
+// Memory that is given away
+
+/** A body that gives away what it lent, and tells how much was asked for. */
+class GivingBody extends FakeBody {
+  readonly asked: number[] = [];
+  readonly gives: boolean;
+  last: Uint8Array | null = null;
+
+  constructor(pieces: readonly Uint8Array[], gives: boolean) {
+    super([]);
+    this.#pieces = [...pieces];
+    this.gives = gives;
+  }
+
+  readonly #pieces: Uint8Array[];
+
+  override read(): Uint8Array | null {
+    return this.last = this.#pieces.shift() ?? null;
+  }
+
+  give(size: number): boolean {
+    this.asked.push(size);
+    return this.gives;
+  }
+}
+
+test("read() yields large pieces as they are where the body gives them away", async () => {
+  const piece = new Uint8Array(10_000).fill(1);
+  const reads: [number | undefined, boolean][] = [
+    [undefined, true],
+    [10_000, true],
+    [20_000, true],
+    [9_999, false], // the rest is still to be read
+  ];
+  for (const gives of [true, false]) {
+    for (const [size, whole] of reads) {
+      const body = new GivingBody([piece], gives);
+      const input = new ContentInput(body, piece.length);
+      const content = await input.read(size);
+      assertEquals(content, piece.subarray(0, size));
+      assertEquals(content.buffer === piece.buffer, gives && whole);
+      assertEquals(body.asked, whole ? [10_000] : []);
+      assertEquals((await input.read()).length, 10_000 - content.length);
+    }
+  }
+});
+
+test("read() gives the end of a piece, but not what is put together or small", async () => {
+  const pieces = [new Uint8Array(8000), new Uint8Array(6000)];
+  const body = new GivingBody(pieces, true);
+  const input = new ContentInput(body, 14_000);
+  const own = [];
+  for (const size of [1000, 7000, 3000, 3000]) {
+    const content = await input.read(size);
+    assertEquals(content.length, size);
+    own.push(!pieces.some(({ buffer }) => buffer === content.buffer));
+  }
+  assertEquals(own, [true, false, true, true]);
+  assertEquals(body.asked, [7000]);
+  const joined = new ContentInput(new GivingBody(pieces, true), 14_000);
+  assertEquals((await joined.read()).buffer.byteLength, 14_000);
+  // Of content without a length, nobody knows yet that nothing follows.
+  const unsaid = new GivingBody(pieces.slice(1), true);
+  assertEquals((await new ContentInput(unsaid, Infinity).read()).length, 6000);
+  assertEquals(unsaid.asked, []);
+});

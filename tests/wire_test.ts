@@ -277,6 +277,37 @@ test("Wire.fill() does not wait for input while the peer does not drain", async 
   assertEquals(stream.misuse, []);
 });
 
+test("Wire.give() gives what is most of a chunk, and ends it", async () => {
+  let given = 0;
+  const stream = new MemoryStream([octets("head" + "c".repeat(96))]);
+  const giving = Object.assign(stream, { give: () => void given++ });
+  const wire = new Wire(giving);
+  await wire.fill();
+  wire.consume(99);
+  assertEquals(wire.give(95), false); // something lies behind it
+  wire.consume(1);
+  assertEquals(wire.give(74), false); // it would keep too much
+  assertEquals(given, 0);
+  assertEquals(wire.give(75), true);
+  assertEquals(given, 1);
+  // A tail that was kept lies in memory of the wire's own.
+  giving.push("ab");
+  await wire.fill();
+  wire.consume(1);
+  giving.push("c".repeat(1000));
+  await wire.fill();
+  wire.consume(1001);
+  assertEquals(wire.give(1001), false);
+  assertEquals(given, 1);
+});
+
+test("Wire.give() gives nothing of a stream that does not", async () => {
+  const wire = new Wire(new MemoryStream(["content"]));
+  await wire.fill();
+  wire.consume(7);
+  assertEquals(wire.give(7), false);
+});
+
 // Output
 
 test("Wire.putText() and putOctets() buffer until they are flushed", () => {
