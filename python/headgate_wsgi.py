@@ -89,9 +89,7 @@ _LONGEST_PARAMS = 4 * 1024 * 1024
 # Up to here copying costs less than a vector of pieces.
 _COPIED_SIZE = 32768
 # POSIX promises 16; Linux and the BSDs have 1024.
-_LONGEST_VECTOR = min(getattr(os, "sysconf", lambda _: 16)("SC_IOV_MAX"), 1024)
-if _LONGEST_VECTOR < 16:
-    _LONGEST_VECTOR = 16
+_LONGEST_VECTOR = max(16, min(os.sysconf("SC_IOV_MAX"), 1024))
 
 
 def _end_records(request_id, app_status):
@@ -1149,8 +1147,7 @@ class _Server:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         listener.setblocking(False)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._disown)
+        os.register_at_fork(after_in_child=self._disown)
 
     def start(self):
         self._threads = [
@@ -1210,7 +1207,7 @@ class _Server:
             if code is not None and not isinstance(code, int):
                 _say(f"{code}\n")
                 code = 1
-        elif error is not None:
+        elif error is not None and not isinstance(error, _Gone):
             _say(_traceback_of(error))
             code = 1
         try:
@@ -1279,6 +1276,9 @@ class _Server:
 
 _ORPHAN_SECONDS = 30.0
 
+# What a signal handler writes, because a pipe wakes whoever waits.
+_STOP = b"\0"
+
 
 # -------------------------------------------------------------- the application
 
@@ -1300,7 +1300,7 @@ def load(spec):
             if hasattr(module, expression):
                 break
         else:
-            raise _LoadError(f"Module '{name}' has no 'application' or 'app'{_offers(module)}")
+            raise _LoadError(f"'{name}' has neither 'application' nor 'app'{_offers(module)}")
     app = _evaluate(module, name, expression)
     if not callable(app):
         raise _LoadError(f"'{expression}' of '{name}' is {_describe(app)}, which cannot be called")
@@ -1375,7 +1375,7 @@ def _offers(module):
     """Names what a module has that may be an application."""
     found = []
     for name, value in vars(module).items():
-        if name.startswith("_") or not callable(value):
+        if name.startswith("_") or isinstance(value, type) or not callable(value):
             continue
         # What has a name of its own is offered by the module that made it.
         if hasattr(value, "__name__") and getattr(value, "__module__", None) != module.__name__:
@@ -1465,6 +1465,7 @@ class _Gateway:
         if shown == 3:
             os.close(3)
         sys.stdout.reconfigure(line_buffering=True)
+        os.register_at_fork(after_in_child=self._disown)
 
     def ready(self):
         version = ".".join(map(str, sys.version_info[:3]))
@@ -1474,6 +1475,11 @@ class _Gateway:
         if self._output is None:
             _say(trace or f"{message}\n")
         self._tell({"type": "failed", "message": message, "traceback": trace})
+
+    def _disown(self):
+        """A fork of the application's must not keep the gateway waiting for us."""
+        os.close(self.input)
+        os.close(self._output)
 
     def _tell(self, message):
         if self._output is None:
@@ -1535,36 +1541,25 @@ def _catch_signals(stop):
 
 
 class _Vigil:
-    """Ends the process when the gateway leaves while an application is loaded,
+    """Ends the process when it is told to end while an application is loaded,
     which may take for ever."""
 
-    def __init__(self, pipe):
-        self._pipe = pipe
+    def __init__(self, *descriptors):
+        self._descriptors = [descriptor for descriptor in descriptors if descriptor is not None]
 
     def __enter__(self):
-        if self._pipe is None:
-            return
         self._over_read, self._over_write = os.pipe()
         self._thread = threading.Thread(target=self._keep, daemon=True)
         self._thread.start()
 
     def __exit__(self, *_):
-        if self._pipe is None:
-            return
         os.close(self._over_write)
         self._thread.join()
         os.close(self._over_read)
 
     def _keep(self):
-        waiting = select.poll()
-        waiting.register(self._pipe, select.POLLIN)
-        waiting.register(self._over_read, select.POLLIN)
-        while True:
-            for descriptor, _ in waiting.poll():
-                if descriptor == self._over_read:
-                    return
-                if not os.read(self._pipe, 4096):
-                    os._exit(1)
+        if _wait_for_end(self._descriptors, self._over_read):
+            os._exit(1)
 
 
 def main():
@@ -1576,7 +1571,7 @@ def main():
 
     def stop():
         try:
-            os.write(stop_write, b"\0")
+            os.write(stop_write, _STOP)
         except OSError:
             pass
 
@@ -1596,7 +1591,7 @@ def main():
         if sys.path and os.path.abspath(sys.path[0] or ".") == own:
             del sys.path[0]
         sys.path[:0] = [*(os.path.abspath(path) for path in options.pythonpath), os.getcwd()]
-        with _Vigil(gateway.input):
+        with _Vigil(gateway.input, stop_read):
             app = load(options.app)
     except _LoadError as error:
         gateway.failed(str(error), "")
@@ -1613,21 +1608,25 @@ def main():
         listener.listen(128)
     server.start()
     gateway.ready()
-    _wait_for_end(gateway.input, stop_read)
+    _wait_for_end([gateway.input, stop_read])
     server.stop()
     server.join(parent)
     return 0
 
 
-def _wait_for_end(pipe, stopped):
+def _wait_for_end(descriptors, over=None):
+    """Waits for the end of a pipe, or a byte of ours in it; False when `over`
+    is closed before."""
     waiting = select.poll()
-    waiting.register(stopped, select.POLLIN)
-    if pipe is not None:
-        waiting.register(pipe, select.POLLIN)
+    for descriptor in (*descriptors, over):
+        if descriptor is not None:
+            waiting.register(descriptor, select.POLLIN)
     while True:
         for descriptor, _ in waiting.poll():
-            if descriptor == stopped or not os.read(descriptor, 4096):
-                return
+            if descriptor == over:
+                return False
+            if os.read(descriptor, 4096) in (b"", _STOP):
+                return True
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 /** The responder of Python applications: what it makes of requests. */
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { concat, octets } from "../support/octets.ts";
@@ -292,7 +293,6 @@ test("1 GB that is declared and never sent takes no memory", () =>
     // The other thread sees how much the process has.
     const status = await responder.ask();
     assertEquals(status.status, "500 Internal Server Error");
-    const { readFileSync } = await import("node:fs");
     let resident: string;
     try {
       resident = readFileSync(`/proc/${responder.pid}/status`, "utf8");

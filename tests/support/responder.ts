@@ -30,6 +30,20 @@ export const UNKNOWN_TYPE = 11;
 const responderPath = join(process.cwd(), "python/headgate_wsgi.py");
 const applications = join(process.cwd(), "tests/python/apps");
 
+/** Has a program inherit a listening socket as descriptor 0. */
+const inheritance = `
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+os.dup2(listener.fileno(), 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+`;
+
+function makeDirectory(): string {
+  return mkdtempSync(join(tmpdir(), "headgate-responder-"));
+}
+
 /** How a responder is started. */
 export interface ResponderOptions {
   /** Further arguments. */
@@ -57,27 +71,20 @@ export class Responder {
   readonly directory: string;
   #child: ChildProcess;
   #output = "";
+  #outputEnded = false;
   #errors = "";
   #watch = new Watch();
   #clients: FastCgiClient[] = [];
 
   private constructor(
     python: string,
-    app: string,
+    start: readonly string[],
     { args = [], cwd = applications, prints = true }: ResponderOptions,
+    directory: string,
   ) {
-    this.directory = mkdtempSync(join(tmpdir(), "headgate-responder-"));
-    const printed = openSync(join(this.directory, "printed"), "a");
-    this.#child = spawn(python, [
-      responderPath,
-      "--socket",
-      join(this.directory, "socket"),
-      "--stacks",
-      join(this.directory, "stacks"),
-      "--app",
-      app,
-      ...args,
-    ], {
+    this.directory = directory;
+    const printed = openSync(join(directory, "printed"), "a");
+    this.#child = spawn(python, [...start, ...args], {
       cwd,
       stdio: prints ? ["pipe", "pipe", "pipe", printed] : "pipe",
       env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1" },
@@ -85,6 +92,10 @@ export class Responder {
     closeSync(printed);
     this.#child.stdout!.on("data", (piece: Uint8Array) => {
       this.#output += new TextDecoder().decode(piece);
+      this.#watch.changed();
+    });
+    this.#child.stdout!.on("end", () => {
+      this.#outputEnded = true;
       this.#watch.changed();
     });
     this.#child.stderr!.on("data", (piece: Uint8Array) => {
@@ -106,7 +117,21 @@ export class Responder {
     app: string,
     options: ResponderOptions = {},
   ): Promise<Responder> {
-    const responder = new Responder(python, app, options);
+    const directory = makeDirectory();
+    const responder = new Responder(
+      python,
+      [
+        responderPath,
+        "--socket",
+        join(directory, "socket"),
+        "--stacks",
+        join(directory, "stacks"),
+        "--app",
+        app,
+      ],
+      options,
+      directory,
+    );
     const ended = responder.exited.then((code) => {
       if (!responder.#output.includes("\n")) {
         throw new Error(`It ended with ${code}: ${responder.#errors}`);
@@ -121,6 +146,18 @@ export class Responder {
     ]);
     responder.report = JSON.parse(responder.#output.split("\n")[0]!);
     return responder;
+  }
+
+  /** Starts one without a gateway, on a socket that it inherits. */
+  static startAlone(python: string, app: string): Responder {
+    const directory = makeDirectory();
+    const program = [responderPath, "--app", app, "--threads", "1"];
+    return new Responder(
+      python,
+      ["-c", inheritance, join(directory, "socket"), ...program],
+      { prints: false },
+      directory,
+    );
   }
 
   get pid(): number {
@@ -140,6 +177,20 @@ export class Responder {
   /** What stands in the file of stacks. */
   get stacks(): string {
     return readFileSync(join(this.directory, "stacks"), "utf8");
+  }
+
+  /** What it has written to standard output. */
+  get output(): string {
+    return this.#output;
+  }
+
+  untilOutput(text: string): Promise<void> {
+    return this.#until(() => this.#output.includes(text), text);
+  }
+
+  /** Waits until nobody can report to the gateway any more. */
+  untilReportsEnd(): Promise<void> {
+    return this.#until(() => this.#outputEnded, "the end of its output");
   }
 
   untilErrors(text: string): Promise<void> {

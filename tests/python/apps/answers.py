@@ -379,6 +379,16 @@ def fork_dispositions(environ, start_response):
     return [b"child: %d" % os.waitstatus_to_exitcode(code)]
 
 
+def fork_stays(environ, start_response):
+    """Leaves a child behind that outlives us, for a while."""
+    if os.fork() == 0:
+        print(f"child {os.getpid()}", flush=True)
+        time.sleep(60)
+        os._exit(0)
+    start_response("200 OK", list(TEXT))
+    return [b"parent"]
+
+
 def prints(environ, start_response):
     print("shown to the user")
     start_response("200 OK", list(TEXT))
@@ -407,7 +417,7 @@ def slow_close(environ, start_response):
 
 def where(environ, start_response):
     start_response("200 OK", list(TEXT))
-    return [repr([sys.argv[1:], sys.path[0] == os.getcwd(), os.path.basename(sys.path[1])]).encode()]
+    return [repr([sys.argv[1:], os.path.basename(sys.path[0]), sys.path[1] == os.getcwd()]).encode()]
 
 
 class Site:
