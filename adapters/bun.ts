@@ -23,6 +23,7 @@ import type {
   Transport,
 } from "../src/stream.ts";
 import { acceptQueued } from "./accept_queue.ts";
+import { inheritedPath } from "./descriptors.ts";
 import {
   connectError,
   connectPatienceMs,
@@ -246,8 +247,9 @@ function inherited(fd: number): BunTcpEndpoint {
 }
 
 function givenAddress(options: ListenOptions): Address {
-  return options.path !== undefined
-    ? unixAddress(options.path)
+  const path = options.path ?? inheritedPath(options);
+  return path !== undefined
+    ? unixAddress(path)
     : tcpAddress(options.hostname, options.port);
 }
 

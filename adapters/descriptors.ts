@@ -9,7 +9,7 @@ import {
   readSync,
 } from "node:fs";
 import { endianness } from "node:os";
-import type { Address } from "../src/stream.ts";
+import type { Address, ListenOptions } from "../src/stream.ts";
 import { tcpAddress, unixAddress } from "./endpoint.ts";
 
 /** A socket of this network namespace, as the kernel lists it. */
@@ -49,6 +49,18 @@ export function socketInode(fd: number): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The path of an inherited Unix socket, of which runtimes do not tell; undefined
+ * where it is none, its address is known, or nobody tells. */
+export function inheritedPath(
+  { fd, hostname, path }: ListenOptions,
+): string | undefined {
+  if (fd === undefined || hostname !== undefined || path !== undefined) {
+    return undefined;
+  }
+  const inode = socketInode(fd);
+  return unixEntries().find((entry) => entry.inode === inode)?.address.host;
 }
 
 /** The TCP and Unix sockets of this network namespace, by inode. */

@@ -33,7 +33,7 @@ import type {
   Transport,
 } from "../src/stream.ts";
 import { acceptQueued } from "./accept_queue.ts";
-import { queueLength } from "./descriptors.ts";
+import { inheritedPath, queueLength } from "./descriptors.ts";
 import {
   connectError,
   connectPatienceMs,
@@ -68,7 +68,7 @@ async function listen(
     throw reusePortUnsupported(options, `Node ${process.versions.node}`);
   }
   const server = createServer({ allowHalfOpen: true, noDelay: true });
-  let path = options.path ?? null;
+  let path = options.path ?? inheritedPath(options) ?? null;
   let accepted = 0;
   server.on("connection", (socket) => {
     accepted++;

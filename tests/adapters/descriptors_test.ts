@@ -9,6 +9,7 @@ import { test } from "node:test";
 import {
   canonicalIp,
   holdsAbstractName,
+  inheritedPath,
   listenersOn,
   openSockets,
   type SocketEntry,
@@ -75,7 +76,16 @@ test("socketTable() reads paths, spaces included", async () => {
     await listening({ path }, (entry) => {
       assert(entry.listening);
       assertEquals(entry.address, { host: path, port: 0 });
+      const fd = openSockets().get(entry.inode)!;
+      assertEquals(inheritedPath({ fd }), path);
+      assertEquals(inheritedPath({ fd, path: "other" }), undefined);
+      assertEquals(inheritedPath({ fd, hostname: "::1" }), undefined);
     });
+    await listening({ port: 0 }, ({ inode }) => {
+      assertEquals(inheritedPath({ fd: openSockets().get(inode)! }), undefined);
+    });
+    assertEquals(inheritedPath({ port: 8000 }), undefined);
+    assertEquals(inheritedPath({ fd: 5000 }), undefined);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
