@@ -14,7 +14,7 @@ import type {
   RequestHead,
   ResponseFields,
 } from "./exchange.ts";
-import { percentDecoded } from "./http/path_octets.ts";
+import { percentDecoded, utf8Octets } from "./http/path_octets.ts";
 import type { Address, MaybePromise } from "./stream.ts";
 import { ContentInput } from "./input.ts";
 import type {
@@ -188,7 +188,7 @@ export function pathInfo(head: RequestHead, scriptName: string): string {
 export function mountPoint(path: string): string {
   const trimmed = path.replace(/^\/+|\/+$/g, "");
   if (trimmed === "") return "";
-  return String.fromCharCode(...new TextEncoder().encode(`/${trimmed}`));
+  return utf8Octets(`/${trimmed}`);
 }
 
 /** SERVER_NAME and SERVER_PORT. */

@@ -1,31 +1,54 @@
 /**
- * Applications behind FastCGI 1.0, over an exchange: whatever answers at the
- * path where it is mounted, as a WSGI server or a program of its own does.
+ * Applications behind FastCGI 1.0, over an exchange: one that has all paths
+ * below its own, as a WSGI server or a program with its own loop does. For
+ * scripts of a directory, as PHP's are, see `fastcgi_scripts.ts`.
+ *
+ * ```ts ignore
+ * const pool = new BackendPool({ log: console });
+ * pool.add({ name: "app", connections: 8, connect });
+ * serveHandler(transport, mount({ "/app": { handler: fastcgi(pool, {
+ *   scriptName: "/app",
+ * }) } }));
+ * ```
  *
  * @module
  */
 import { mountPoint } from "../environ.ts";
 import type { Exchange, Handler, RequestBody } from "../exchange.ts";
 import type { BackendPool, ResponderRequest } from "../fastcgi/pool.ts";
+import type { CgiResponseHead } from "../http/cgi_response.ts";
 import type { Logger } from "../logger.ts";
 import {
   eachMetaVariable,
   type MetaVariableOptions,
 } from "../meta_variables.ts";
-import type { CgiResponseHead } from "../http/cgi_response.ts";
 import { version } from "../version.ts";
 import { answerFailure } from "./backend_failure.ts";
+import { holdContent, type HoldOptions } from "./held_content.ts";
+import { redirectLocally } from "./local_redirect.ts";
+import { FileSender, type SendFileOptions } from "./send_file.ts";
 
-/** How an application behind FastCGI is served. */
+/** Parameters beside those of the request; each character is one octet. */
+export type ExtraParams = readonly (readonly [name: string, value: string])[];
+
+/** How applications behind FastCGI are served. */
 export interface FastCgiOptions {
-  /** What goes wrong; default `console`. */
+  /** Where it is told what fails; default `console`. */
   readonly log?: Logger;
   /** The path at which the application is mounted; default "", the root. */
   readonly scriptName?: string;
   /** `SERVER_SOFTWARE`; default "headgate/" and the version. */
   readonly software?: string;
-  /** Further parameters of every request; each character is one octet. */
-  readonly params?: readonly (readonly [name: string, value: string])[];
+  /** Further parameters of every request. */
+  readonly params?: ExtraParams;
+  /** Which content is read before a responder is asked; default none. */
+  readonly hold?: HoldOptions;
+  /** Which files it may have sent; default none, and its fields that ask for
+   * that go to the client. */
+  readonly sendFile?: SendFileOptions;
+  /** Who answers where it sends its client on to a path of this site (RFC 3875
+   * §6.2.2); default the same application. */
+  readonly site?: Handler;
 }
 
 /** Makes a handler of the responders in a pool, which stays the caller's. */
@@ -33,37 +56,95 @@ export function fastcgi(
   pool: BackendPool,
   options: FastCgiOptions = {},
 ): Handler {
+  const responders = new Responders(pool, options);
   const variables: MetaVariableOptions = {
     scriptName: mountPoint(options.scriptName ?? ""),
-    software: options.software ?? `headgate/${version}`,
+    software: responders.software,
   };
-  const { log = console, params = [] } = options;
-  return async (exchange) => {
-    await ask(pool, new ApplicationRequest(exchange, variables, params), log);
-  };
+  const params = options.params ?? [];
+  const handler: Handler = (exchange) =>
+    responders.answer(exchange, variables, params, options.site ?? handler);
+  return handler;
 }
 
-/** Has a request answered by a pool. Resolves when the response is whole, one of
- * ours where the responder failed; or with its head when that was not accepted.
- * Rejects with what ends the exchange otherwise. */
-export async function ask(
-  pool: BackendPool,
-  request: ResponderRequest,
-  log: Logger,
-): Promise<CgiResponseHead | undefined> {
-  try {
-    return await pool.request(request);
-  } catch (error) {
-    await answerFailure(request.exchange, error, log);
-    return undefined;
-  } finally {
-    if (request.reading !== undefined) await readingSettled(request);
+/** The responders of a pool, and all that becomes of their responses. */
+export class Responders {
+  /** `SERVER_SOFTWARE`. */
+  readonly software: string;
+  readonly #pool: BackendPool;
+  readonly #log: Logger;
+  readonly #hold: HoldOptions | undefined;
+  readonly #sender: FileSender | undefined;
+
+  constructor(pool: BackendPool, options: FastCgiOptions) {
+    const { log = console, hold, sendFile } = options;
+    this.software = options.software ?? `headgate/${version}`;
+    this.#pool = pool;
+    this.#log = log;
+    this.#hold = hold;
+    this.#sender = sendFile && new FileSender(sendFile, log);
+  }
+
+  /** Has an exchange answered. `site` answers local redirects. */
+  async answer(
+    exchange: Exchange,
+    variables: MetaVariableOptions,
+    params: ExtraParams,
+    site: Handler,
+  ): Promise<void> {
+    const hold = this.#hold;
+    const asked = hold === undefined
+      ? await this.#ask(
+        new Request(exchange, exchange.body, variables, params, this.#sender),
+      )
+      : await this.#askWithHeld(exchange, variables, params, hold);
+    if (asked === undefined) return;
+    try {
+      if (asked.localRedirect === undefined) {
+        return await this.#sender?.send(exchange, asked);
+      }
+      await redirectLocally(exchange, asked.localRedirect, site);
+    } catch (error) {
+      await answerFailure(exchange, error, this.#log);
+    }
+  }
+
+  async #askWithHeld(
+    exchange: Exchange,
+    variables: MetaVariableOptions,
+    params: ExtraParams,
+    hold: HoldOptions,
+  ): Promise<CgiResponseHead | undefined> {
+    const pending = holdContent(exchange, hold);
+    const content = pending instanceof Promise ? await pending : pending;
+    try {
+      const told = exchange.head.framing === "chunked"
+        ? { ...variables, contentLength: content.length }
+        : variables;
+      return await this.#ask(
+        new Request(exchange, content, told, params, this.#sender),
+      );
+    } finally {
+      content.close();
+    }
+  }
+
+  /** Resolves with a head that asks for something else than to be sent. */
+  async #ask(request: Request): Promise<CgiResponseHead | undefined> {
+    try {
+      return await this.#pool.request(request);
+    } catch (error) {
+      await answerFailure(request.exchange, error, this.#log);
+      return undefined;
+    } finally {
+      if (request.reading !== undefined) await readingSettled(request);
+    }
   }
 }
 
-/** Nobody else may read the content before what the responder left pending has
- * settled. The client need not wait for that. */
-async function readingSettled(request: ResponderRequest): Promise<void> {
+/** Nobody else may read the content before what the responder has left pending
+ * has settled. The client need not wait for that. */
+async function readingSettled(request: Request): Promise<void> {
   const { response } = request.exchange;
   try {
     if (response.started) await response.flush();
@@ -73,25 +154,26 @@ async function readingSettled(request: ResponderRequest): Promise<void> {
   }
 }
 
-/** A request for an application, which has all paths below its own. */
-class ApplicationRequest implements ResponderRequest {
+class Request implements ResponderRequest {
   readonly exchange: Exchange;
+  readonly content: RequestBody;
   reading: Promise<unknown> | undefined = undefined;
   readonly #variables: MetaVariableOptions;
-  readonly #params: readonly (readonly [name: string, value: string])[];
+  readonly #params: ExtraParams;
+  readonly #sender: FileSender | undefined;
 
   constructor(
     exchange: Exchange,
+    content: RequestBody,
     variables: MetaVariableOptions,
-    params: readonly (readonly [name: string, value: string])[],
+    params: ExtraParams,
+    sender: FileSender | undefined,
   ) {
     this.exchange = exchange;
+    this.content = content;
     this.#variables = variables;
     this.#params = params;
-  }
-
-  get content(): RequestBody {
-    return this.exchange.body;
+    this.#sender = sender;
   }
 
   params(put: (name: string, value: string) => void): void {
@@ -99,7 +181,8 @@ class ApplicationRequest implements ResponderRequest {
     for (const [name, value] of this.#params) put(name, value);
   }
 
-  accepts(): boolean {
-    return true;
+  accepts(head: CgiResponseHead): boolean {
+    return head.localRedirect === undefined &&
+      this.#sender?.isAskedBy(head) !== true;
   }
 }

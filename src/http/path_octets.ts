@@ -19,3 +19,16 @@ export function percentEncoded(path: string): string {
       `%${octet.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
   );
 }
+
+const encoder = new TextEncoder();
+
+/** The UTF-8 octets of a text, each one character: how a path of this machine
+ * stands in an environ. */
+export function utf8Octets(text: string): string {
+  if (/^[\x20-\x7e]*$/.test(text)) return text;
+  let octets = "";
+  for (const octet of encoder.encode(text)) {
+    octets += String.fromCharCode(octet);
+  }
+  return octets;
+}

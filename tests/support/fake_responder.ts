@@ -1,7 +1,13 @@
 /** A FastCGI responder in the hands of a test: its connections are streams over
  * arrays, and it says what the test has it say. */
 import type { ByteStream } from "../../src/stream.ts";
-import { readParams, readRecords } from "./fastcgi_records.ts";
+import {
+  endRequest,
+  readParams,
+  readRecords,
+  stdout,
+} from "./fastcgi_records.ts";
+import { concat } from "./octets.ts";
 import { MemoryStream, type MemoryStreamOptions } from "./memory_stream.ts";
 import { Watch } from "./watch.ts";
 
@@ -36,9 +42,26 @@ export class FakeResponder {
     if (this.refusal !== undefined) throw this.refusal;
     const stream = new MemoryStream([], this.#options);
     this.streams.push(stream);
+    if (this.answer !== undefined) void this.#serve(stream, this.answer);
     this.#watch.changed();
     return stream;
   };
+
+  /** Answers each whole request with a response of the application's. */
+  answer: ((request: ArrivedRequest) => string) | undefined;
+
+  async #serve(
+    stream: MemoryStream,
+    answer: (request: ArrivedRequest) => string,
+  ): Promise<void> {
+    for (let number = 0;; number++) {
+      const found = () => arrived(stream)[number];
+      await stream.until(() => stream.closed || found()?.whole === true);
+      const request = found();
+      if (stream.closed || request === undefined) return;
+      stream.push(concat([stdout(answer(request)), endRequest()]));
+    }
+  }
 
   /** Connection `index`, once it is there. */
   async stream(index: number): Promise<MemoryStream> {
