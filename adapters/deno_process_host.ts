@@ -55,6 +55,12 @@ export interface DenoProcess {
   readDirSync(path: string): Iterable<{ readonly name: string }>;
   /** Where a symbolic link points. */
   readLinkSync(path: string): string;
+  /** What it may do. */
+  readonly permissions: {
+    querySync(
+      of: { name: "read"; path: string },
+    ): { readonly state: string };
+  };
   /** Connects to a Unix-domain socket. */
   connect(
     options: { transport: "unix"; path: string },
@@ -124,12 +130,12 @@ export const denoProcessHost: Host = {
   portHolder: (port) =>
     findPortHolder(port, {
       text: (path) => Deno.readTextFileSync(path),
-      names: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name),
+      names: namesIn,
       link: (path) => Deno.readLinkSync(path),
     }),
   watchListeners: () =>
     watchListeners({
-      names: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name),
+      names: (path) => mayRead(path) ? namesIn(path) : [],
       link: (path) => Deno.readLinkSync(path),
     }),
   onSignal,
@@ -141,6 +147,15 @@ export const denoProcessHost: Host = {
   // Deno.exit() would pass over those who listen to "exit" of `process`.
   exit: (code) => nodeProcess().exit(code),
 };
+
+function namesIn(path: string): string[] {
+  return Array.from(Deno.readDirSync(path), ({ name }) => name);
+}
+
+/** At a terminal the user would be asked. */
+function mayRead(path: string): boolean {
+  return Deno.permissions.querySync({ name: "read", path }).state === "granted";
+}
 
 /** The part of `process` that this host uses. */
 interface NodeProcess {

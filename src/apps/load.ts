@@ -300,8 +300,8 @@ function list(names: readonly string[]): string {
 function suggest(path: string, exports: ModuleExports): string {
   const name = callables(exports)[0];
   return name === undefined
-    ? "Export the application: " +
-      "export const app = (environ, startResponse) => ..."
+    ? "Export the application, as in export default { fetch } or export const " +
+      "app = (environ, startResponse) => ...; listening is done here."
     : `Try ${path}:${name}.`;
 }
 
