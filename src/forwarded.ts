@@ -224,8 +224,7 @@ class Trusted {
     // A TCP peer that has left at once may have no address any more, and no
     // local one either.
     if (octets === undefined) {
-      return local.port === 0 && local.host !== "" &&
-        parseIpAddress(local.host) === undefined;
+      return local.port === 0 && local.host !== "";
     }
     this.#lastHost = host;
     return this.#lastAnswer = this.has(octets);

@@ -18,6 +18,7 @@ import type { AccessRecord, Exchange } from "../src/exchange.ts";
 import {
   Forwarded,
   type ForwardedField,
+  forwardedFields,
   type ForwardedOptions,
 } from "../src/forwarded.ts";
 import { createGateway } from "../src/gateway.ts";
@@ -144,8 +145,10 @@ test("who is not on the list is not believed", () => {
     { remote: { host: "", port: 0 }, local: { host: "", port: 0 } },
   ];
   for (const peer of peers) {
-    const { seen: given, sent } = seen(all, {}, peer);
-    assertStrictEquals(given, sent);
+    assertStrictEquals(...both(seen(all, {}, peer)));
+    for (const field of forwardedFields) {
+      assertStrictEquals(...both(seen(all, { fields: [field] }, peer)));
+    }
   }
   assertStrictEquals(...both(seen(all, { allow: [] })));
   for (const host of ["10.9.9.9", "::1", "::ffff:10.0.0.1", "::1%lo"]) {
@@ -261,6 +264,11 @@ test("Forwarded is read from its end, element by element", () => {
     [['for="192.0\\.2.7"'], "192.0.2.7 http inner"],
     [['x=", for=6.6.6.6";for=192.0.2.7'], "192.0.2.7 http inner"],
     [["", ",,;; ,for=192.0.2.7;;"], "192.0.2.7 http inner"],
+    [["for=192.0.2.7, ,;", ","], "192.0.2.7 http inner"],
+    [
+      ["for=192.0.2.7;proto=https, for=10.0.0.2;proto=http;host=a.test"],
+      "192.0.2.7 https a.test",
+    ],
     [[""], "10.0.0.1 http inner"],
   ];
   for (const [lines, expected] of cases) {
