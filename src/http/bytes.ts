@@ -72,23 +72,30 @@ export function hexValue(octet: number): number {
 
 const asciiEncoder = new TextEncoder();
 
-/** A `Buffer` decodes Latin-1, and compares, in one native call; all three
- * runtimes have it as a global, and it is nowhere required. */
-const { latin1Slice, compare } = (globalThis as {
-  Buffer?: {
-    prototype: {
-      latin1Slice?(this: Uint8Array, start: number, end: number): string;
-      compare?(
-        this: Uint8Array,
-        target: Uint8Array,
-        targetStart: number,
-        targetEnd: number,
-        start: number,
-        end: number,
-      ): number;
-    };
-  };
-}).Buffer?.prototype ?? {};
+/** What a `Buffer` does in one native call. */
+interface NativeOctets {
+  latin1Slice?(this: Uint8Array, start: number, end: number): string;
+  compare?(
+    this: Uint8Array,
+    target: Uint8Array,
+    targetStart: number,
+    targetEnd: number,
+    start: number,
+    end: number,
+  ): number;
+}
+
+let { latin1Slice, compare }: NativeOctets = {};
+
+/** All three runtimes have `Buffer` as a global, and it is nowhere required. Deno
+ * takes milliseconds to make it when it is first touched: the first few texts
+ * of a process are decoded without. */
+let untilNative = 16;
+
+function goNative(): void {
+  const { Buffer } = globalThis as { Buffer?: { prototype: NativeOctets } };
+  if (Buffer !== undefined) ({ latin1Slice, compare } = Buffer.prototype);
+}
 
 /** Octets as characters. (`TextDecoder("latin1")` is windows-1252, and so is
  * wrong for 0x80-0x9f.) */
@@ -98,10 +105,11 @@ export function decodeOctets(
   end: number,
 ): string {
   if (latin1Slice !== undefined) return latin1Slice.call(buffer, start, end);
+  if (untilNative-- === 0) goNative();
   return decodeSlowly(buffer, start, end);
 }
 
-/** For where there is no `Buffer`. */
+/** For where there is no `Buffer`, or none yet. */
 export function decodeSlowly(
   buffer: Uint8Array,
   start: number,

@@ -11,6 +11,7 @@ import {
   octetClass,
   PATH,
   QUERY,
+  sameOctets,
   TOKEN,
   VALUE,
 } from "../../src/http/bytes.ts";
@@ -139,4 +140,26 @@ test("encodeOctets() and decodeOctets() undo each other", () => {
   const target = new Uint8Array(512);
   encodeOctets(everyOctet + everyOctet, target, 0);
   assertEquals(decodeOctets(target, 0, 512), everyOctet + everyOctet);
+});
+
+test("decodeOctets() and sameOctets() say the same before and after they go native", () => {
+  const buffer = octets(`??${everyOctet}??`);
+  for (let time = 0; time < 40; time++) {
+    assertEquals(decodeOctets(buffer, 2, 258), everyOctet, `time ${time}`);
+    assertEquals(sameOctets(buffer, 2, octets(everyOctet)), true);
+    assertEquals(sameOctets(buffer, 1, octets(everyOctet)), false);
+  }
+});
+
+test("sameOctets() finds a difference in any place, at any length", () => {
+  for (let length = 0; length < 80; length++) {
+    const wanted = octets(everyOctet.slice(100, 100 + length));
+    const buffer = octets(`x${everyOctet.slice(100, 100 + length)}x`);
+    assertEquals(sameOctets(buffer, 1, wanted), true);
+    for (let at = 1; at <= length; at++) {
+      buffer[at]! ^= 0x80;
+      assertEquals(sameOctets(buffer, 1, wanted), false, `${at} of ${length}`);
+      buffer[at]! ^= 0x80;
+    }
+  }
 });
