@@ -38,6 +38,7 @@ NUL.  It is read three times faster than pairs are.
 import argparse
 import ast
 import faulthandler
+import fcntl
 import gc
 import importlib
 import importlib.util
@@ -1492,10 +1493,10 @@ class _Gateway:
 
 def _may_print_to(descriptor):
     try:
-        os.fstat(descriptor)
+        mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
     except OSError:
         return False
-    return not _close_listener(descriptor)
+    return mode != os.O_RDONLY and not _close_listener(descriptor)
 
 
 def _close_listener(descriptor):

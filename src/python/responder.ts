@@ -9,7 +9,8 @@
  */
 
 /** What a Python interpreter runs: see its own first lines. */
-export const responder: string = `"""Serves a WSGI application (PEP 3333) as a FastCGI 1.0 responder.
+export const responder: string =
+  `"""Serves a WSGI application (PEP 3333) as a FastCGI 1.0 responder.
 
 Headgate starts this program and speaks to it; it also runs alone, on a
 listening socket that it inherits as descriptor 0, behind any FastCGI client:
@@ -49,6 +50,7 @@ NUL.  It is read three times faster than pairs are.
 import argparse
 import ast
 import faulthandler
+import fcntl
 import gc
 import importlib
 import importlib.util
@@ -1503,10 +1505,10 @@ class _Gateway:
 
 def _may_print_to(descriptor):
     try:
-        os.fstat(descriptor)
+        mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
     except OSError:
         return False
-    return not _close_listener(descriptor)
+    return mode != os.O_RDONLY and not _close_listener(descriptor)
 
 
 def _close_listener(descriptor):

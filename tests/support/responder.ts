@@ -34,8 +34,9 @@ const applications = join(process.cwd(), "tests/python/apps");
 const inheritance = `
 import os, socket, sys
 listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
+listener.bind(sys.argv[1] + ".new")
 listener.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
 os.dup2(listener.fileno(), 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 `;

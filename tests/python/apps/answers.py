@@ -128,7 +128,12 @@ gate = threading.Event()
 
 def stepwise(environ, start_response):
     """Gives its second block once /go has been asked for."""
+    if environ["PATH_INFO"] == "/idle":
+        start_response("204 No Content", [])
+        return []
     if environ["PATH_INFO"] == "/go":
+        print("reading", flush=True)
+        environ["wsgi.input"].read()
         gate.set()
         start_response("200 OK", list(TEXT))
         return [b"gone"]
