@@ -25,6 +25,10 @@ export interface BackendOptions {
   /** How long it may take over that before the connection is closed; default
    * 5. */
   readonly abortSeconds?: number;
+  /** Whether somebody sees to it that another takes its place when it fails;
+   * default false. Requests wait for that while it cannot be reached, and none
+   * that it had in hand goes to another: it may be what it failed of. */
+  readonly supervised?: boolean;
 }
 
 /** A responder of a pool. */
@@ -42,8 +46,9 @@ export interface Backend {
 export interface BackendEvents {
   /** It could take a request. */
   free(): void;
-  /** A connection was lost with a request in hand. */
-  lost(run: Run, error: unknown, connection: Connection): void;
+  /** A connection was lost with a request in hand; `stale` where it had been
+   * kept, so that it may have been closed before the request came. */
+  lost(run: Run, error: unknown, stale: boolean): void;
 }
 
 /** How long one that cannot be reached is not tried while others can. */
@@ -96,9 +101,14 @@ export class PooledBackend implements Backend {
       this.#connections.size + this.opening < this.#options.connections;
   }
 
-  /** Whether it could not be reached, a short while ago. */
+  /** Whether it could not be reached, or has left, a short while ago. */
   get rests(): boolean {
     return this.#restsUntil > 0 && performance.now() < this.#restsUntil;
+  }
+
+  /** Whether another will take its place when it fails. */
+  get supervised(): boolean {
+    return this.#options.supervised ?? false;
   }
 
   /** Opens a connection, which is idle then. Rejects with what `connect()`
@@ -110,7 +120,7 @@ export class PooledBackend implements Backend {
       stream = await this.#options.connect();
     } catch (error) {
       this.opening--;
-      this.#restsUntil = performance.now() + REST_MS;
+      this.#rest();
       this.#checkRetired();
       throw error;
     }
@@ -121,6 +131,10 @@ export class PooledBackend implements Backend {
     if (this.#retired !== undefined) return connection.close(undefined);
     this.idle.push(connection);
     void connection.receive();
+  }
+
+  #rest(): void {
+    this.#restsUntil = performance.now() + REST_MS;
   }
 
   running(): readonly RunningRequest[] {
@@ -168,7 +182,12 @@ export class PooledBackend implements Backend {
       this.#log.debug(`FastCGI: ${this.name}: ${traceOf(error)}`);
     }
     this.#checkRetired();
-    if (run !== undefined) this.#events.lost(run, error, connection);
+    // Where one connection ends, the process has, though its socket may still
+    // take another.
+    if (this.supervised && connection.left) this.#rest();
+    if (run !== undefined) {
+      this.#events.lost(run, error, connection.uses > 1 && !this.supervised);
+    }
     this.#events.free();
   }
 

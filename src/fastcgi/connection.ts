@@ -41,6 +41,8 @@ export class Connection {
   /** The request in hand; it may have settled while the responder has not. */
   run: Run | undefined;
   closed = false;
+  /** Whether the responder has ended its direction, or failed. */
+  left = false;
   /** How many requests it was given. */
   uses = 0;
   /** When its last request ended, in milliseconds of `performance.now()`. */
@@ -69,12 +71,16 @@ export class Connection {
       while (!this.closed) {
         const arrival = this.#stream.read();
         const chunk = arrival instanceof Promise ? await arrival : arrival;
-        if (chunk === null) return this.close(undefined);
+        if (chunk === null) {
+          this.left = true;
+          return this.close(undefined);
+        }
         const pending = this.#take(chunk);
         if (pending instanceof Promise) await pending;
         if (this.#ended) this.#release();
       }
     } catch (error) {
+      this.left = true;
       this.close(error);
     }
   }

@@ -77,7 +77,7 @@ export class BackendPool {
   add(options: BackendOptions): Backend {
     const backend = new PooledBackend(options, this.#writer, this.#log, {
       free: () => this.#serveQueue(),
-      lost: (run, error, connection) => this.#lost(run, error, connection),
+      lost: (run, error, stale) => this.#lost(run, error, stale),
     });
     this.#backends.push(backend);
     this.#serveQueue();
@@ -160,8 +160,10 @@ export class BackendPool {
     for (let i = 0; i < backends.length; i++) {
       const backend = backends[(i + this.#turn) % backends.length]!;
       if (!backend.hasRoom) continue;
-      if (backend.rests) resting = backend;
-      else if (best === undefined || backend.load < best.load) best = backend;
+      if (backend.rests) {
+        // One that is supervised comes back, or another does: that is waited for.
+        if (!backend.supervised) resting = backend;
+      } else if (best === undefined || backend.load < best.load) best = backend;
     }
     if (best !== undefined || resting === undefined) return best;
     return backends.some(({ load }) => load > 0) ? undefined : resting;
@@ -216,9 +218,10 @@ export class BackendPool {
    * time for it. */
   #unreachable(backend: PooledBackend, error: unknown): void {
     this.#log.debug(`FastCGI: ${backend.name}: ${traceOf(error)}`);
-    const hope = this.#backends.some((other) =>
-      other.load > 0 || (other.hasRoom && !other.rests)
-    );
+    const hope = backend.supervised ||
+      this.#backends.some((other) =>
+        other.load > 0 || (other.hasRoom && !other.rests)
+      );
     if (hope) return;
     for (const run of this.#queue) {
       return run.fail(
@@ -239,11 +242,11 @@ export class BackendPool {
   }
 
   /** A connection was lost with a request in hand. */
-  #lost(run: Run, error: unknown, connection: Connection): void {
+  #lost(run: Run, error: unknown, stale: boolean): void {
     if (run.settled) return;
     if (error instanceof BackendError) return run.fail(error);
     run.losses++;
-    if (connection.uses > 1 && run.repeatable && !this.#closed) {
+    if (stale && run.repeatable && !this.#closed) {
       this.#putFirst(run);
       return this.#serveQueue();
     }

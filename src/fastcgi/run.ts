@@ -49,6 +49,9 @@ export interface RunningRequest {
   /** When a byte of it moved last, or it was last the client that was waited
    * for; in milliseconds of `performance.now()`. */
   readonly progressAt: number;
+  /** Ends it, which is answered as the error says where nothing was sent. The
+   * responder is told to abort it, unless it has gone. */
+  fail(error: BackendError): void;
 }
 
 /** What a run is lent by its pool. */

@@ -9,9 +9,13 @@ import type { BackendHost } from "../backend_host.ts";
 import { CommandError } from "../command_error.ts";
 import { Backoff } from "../daemon/backoff.ts";
 import { BackendError } from "../errors.ts";
+import type {
+  Backend,
+  BackendOptions,
+  RunningRequest,
+} from "../fastcgi/pool.ts";
 import type { LeveledLogger } from "../log.ts";
 import { escapeForLog, traceOf } from "../logger.ts";
-import type { ByteStream } from "../stream.ts";
 import {
   describeEnd,
   type PythonCommand,
@@ -19,42 +23,17 @@ import {
   responderFile,
 } from "./process.ts";
 
-/** A request that a backend has in hand. */
-export interface RunningRequest {
-  /** As it was received; a stranger's. */
-  readonly method: string;
-  readonly target: string;
-  /** When the backend was given it, by `performance.now()`. */
-  readonly startedAt: number;
-  /** When a byte of it moved last, or the wait was the client's fault. */
-  readonly progressAt: number;
-  /** Ends it: the client is answered, where nothing was sent yet, or cut. */
-  fail(error: BackendError): void;
-}
-
-/** A place that requests are sent to. */
-export interface Backend {
-  /** What it has in hand. */
-  running(): readonly RunningRequest[];
-}
-
-/** Where processes are offered as backends. */
-export interface Backends<B extends Backend> {
+/** What of a pool of backends is asked of it. */
+export interface Backends<B extends Pick<Backend, "running">> {
   /** Requests go there from now on. */
-  add(options: {
-    /** For log lines. */
-    readonly name: string;
-    /** How many requests at a time; each has a connection of its own. */
-    readonly connections: number;
-    connect(): Promise<ByteStream>;
-  }): B;
+  add(options: BackendOptions): B;
   /** No request goes there any more. Resolves when those that run have ended,
    * and its connections are closed. */
   retire(backend: B): Promise<void>;
 }
 
 /** What a pool is made from. */
-export interface PythonPoolOptions<B extends Backend> {
+export interface PythonPoolOptions<B extends Pick<Backend, "running">> {
   /** What each process is started with. */
   readonly command: Omit<PythonCommand, "directory">;
   /** The text of the responder. */
@@ -91,11 +70,14 @@ const lastingSeconds = 30;
 /** How long the other requests of a process in which one hangs may take. */
 const otherRequestsSeconds = 30;
 
+/** How often they are looked at. */
+const leaveLookSeconds = 0.1;
+
 /** How long a process without requests may take to leave. */
 const leaveSeconds = 1;
 
 /** Python processes, each in its seat. */
-export class PythonPool<B extends Backend> {
+export class PythonPool<B extends Pick<Backend, "running">> {
   readonly #options: PythonPoolOptions<B>;
   readonly #directory: string;
   readonly #places = new Map<number, Place<B>>();
@@ -116,7 +98,7 @@ export class PythonPool<B extends Backend> {
 
   /** Starts the processes, and resolves when all of them can serve. Rejects with
    * `CommandError` when one cannot; then none is left. */
-  static async start<B extends Backend>(
+  static async start<B extends Pick<Backend, "running">>(
     options: PythonPoolOptions<B>,
   ): Promise<PythonPool<B>> {
     const pool = new PythonPool(options);
@@ -185,6 +167,10 @@ export class PythonPool<B extends Backend> {
       name: python.name,
       connections: command.threads,
       connect: () => host.connect({ path: python.socket }),
+      honoursAbort: true,
+      // Until it has ended the request its thread is taken.
+      abortSeconds: Infinity,
+      supervised: true,
     });
     const place: Place<B> = {
       python,
@@ -264,12 +250,17 @@ export class PythonPool<B extends Backend> {
     );
     place.leaving = true;
     this.#places.delete(seat);
-    const retired = backends.retire(backend);
+    this.#do(backends.retire(backend));
     this.#do(this.#replace(seat, place.since));
     for (const request of hanging) {
       request.fail(new BackendError(504, "The application hangs"));
     }
-    await Promise.race([retired, this.#sleep(otherRequestsSeconds)]);
+    const until = now() + otherRequestsSeconds;
+    const hasOthers = () =>
+      backend.running().some((request) => !hanging.includes(request));
+    while (hasOthers() && now() < until && !this.#closing) {
+      await this.#sleep(leaveLookSeconds);
+    }
     const end = await python.leave(this.#closing ? 0 : leaveSeconds);
     log.info(`${python.name} ${describeEnd(end)}`);
   }

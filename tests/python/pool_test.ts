@@ -4,25 +4,20 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { CommandError } from "../../src/command_error.ts";
 import type { LeveledLogger } from "../../src/log.ts";
-import {
-  type Backend,
-  type Backends,
-  PythonPool,
-  type RunningRequest,
-} from "../../src/python/pool.ts";
+import type { RunningRequest } from "../../src/fastcgi/pool.ts";
+import { type Backends, PythonPool } from "../../src/python/pool.ts";
 import type { ByteStream } from "../../src/stream.ts";
 import { type FakeProgram, FakePrograms } from "../support/fake_programs.ts";
 import { Watch } from "../support/watch.ts";
 
 /** A backend that was added. */
-interface FakeBackend extends Backend {
+interface FakeBackend {
+  running(): readonly RunningRequest[];
   readonly name: string;
   readonly connections: number;
   readonly connect: () => Promise<ByteStream>;
   retired: boolean;
   requests: RunningRequest[];
-  /** Resolves what `retire()` gave. */
-  finish: () => void;
 }
 
 /** A pool over fakes, and what came of it. */
@@ -31,9 +26,6 @@ class Stage {
   readonly backends: FakeBackend[] = [];
   readonly lines: string[] = [];
   readonly programs: FakePrograms;
-  /** Whether a backend that is retired still has something to do. */
-  busy = false;
-
   constructor(behave: (program: FakeProgram, index: number) => void) {
     this.programs = new FakePrograms((program) => {
       behave(program, this.programs.started.indexOf(program));
@@ -89,7 +81,6 @@ class Stage {
         retired: false,
         requests: [],
         running: () => backend.requests,
-        finish: () => {},
       };
       this.backends.push(backend);
       this.watch.changed();
@@ -98,10 +89,7 @@ class Stage {
     retire: (backend) => {
       backend.retired = true;
       this.watch.changed();
-      return new Promise((resolve) => {
-        backend.finish = resolve;
-        if (!this.busy) resolve();
-      });
+      return Promise.resolve();
     },
   };
 
@@ -278,7 +266,6 @@ function hanging(onDump: (stage: Stage) => void): Stage {
 
 test("PythonPool replaces a process in which a request hangs", async () => {
   const stage = hanging(() => {});
-  stage.busy = true;
   const pool = await stage.start({ timeoutSeconds: 0.2 });
   const hangs = request(300);
   const runs = request(-60_000);
@@ -296,13 +283,13 @@ test("PythonPool replaces a process in which a request hangs", async () => {
   assert(stage.backend(0).retired);
   // The other one may end.
   assertEquals(stage.program(0).done, ["SIGUSR1"]);
-  stage.backend(0).finish();
+  requests.length = 0;
+  requests.push(hangs);
   await stage.until(
     () => stage.lines.includes("info python-1 (pid 100) exited with code 0"),
     "its end",
   );
   assertEquals(stage.program(0).done, ["SIGUSR1", "close input"]);
-  stage.busy = false;
   await pool.close(5);
 });
 
@@ -325,12 +312,10 @@ test("PythonPool leaves a request alone that goes on meanwhile", async () => {
 
 test("PythonPool.close() ends a process that is asked, or leaves", async () => {
   const stage = hanging(() => {});
-  stage.busy = true;
   const pool = await stage.start({ timeoutSeconds: 0.2 });
   stage.program(0).onLeave = () => {};
-  stage.backend(0).requests.push(request(300));
+  stage.backend(0).requests.push(request(300), request(-60_000));
   await stage.until(() => stage.backends.length === 2, "another backend");
-  stage.busy = false;
   await pool.close(5);
   assert(stage.program(0).done.includes("SIGKILL group"));
   assertEquals(stage.programs.directories.size, 0);

@@ -12,6 +12,7 @@ from checked import checked
 from content import digest, streams
 
 served = 0
+waiting = 0
 lock = threading.Lock()
 
 
@@ -53,7 +54,8 @@ def told(environ, start_response):
 
 def process(environ, start_response):
     return text(start_response, json.dumps(
-        {"pid": os.getpid(), "served": served, "directory": os.getcwd(),
+        {"pid": os.getpid(), "served": served, "waiting": waiting,
+         "directory": os.getcwd(),
          "path": sys.path}))
 
 
@@ -79,7 +81,12 @@ def wait(environ, start_response):
 
 
 def sleep_in_the_application(seconds):
+    global waiting
+    with lock:
+        waiting += 1
     time.sleep(seconds)
+    with lock:
+        waiting -= 1
 
 
 def wait_within(environ, start_response):
