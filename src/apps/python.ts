@@ -5,17 +5,15 @@
  * @module
  */
 import type { BackendHost } from "../backend_host.ts";
-import type { Exchange, Handler } from "../exchange.ts";
-import { BackendPool, type ResponderRequest } from "../fastcgi/pool.ts";
+import type { Handler } from "../exchange.ts";
+import { BackendPool } from "../fastcgi/pool.ts";
 import type { LeveledLogger } from "../log.ts";
-import { eachMetaVariable } from "../meta_variables.ts";
 import { findInterpreter } from "../python/interpreter.ts";
 import { formatPythonName, type PythonName } from "../python/name.ts";
 import { PythonPool } from "../python/pool.ts";
 import { responder } from "../python/responder.ts";
-import { version } from "../version.ts";
-import { ask } from "./fastcgi.ts";
-import { type HeldContent, holdContent } from "./held_content.ts";
+import { fastcgi } from "./fastcgi.ts";
+import type { HoldMode } from "./held_content.ts";
 
 /** What a Python application is started with. */
 export interface PythonOptions {
@@ -42,7 +40,9 @@ export interface PythonOptions {
   /** How long a request may wait for a thread; Infinity for ever. */
   readonly queueSeconds: number;
   /** Which content is read whole before a thread is given it. */
-  readonly spool: "off" | "chunked" | "all";
+  readonly spool: HoldMode;
+  /** The absolute paths of directories from which it may have files sent. */
+  readonly sendFileRoots: readonly string[];
   readonly host: BackendHost;
   readonly log: LeveledLogger;
 }
@@ -61,8 +61,8 @@ export interface PythonApplication {
 export async function startPython(
   options: PythonOptions,
 ): Promise<PythonApplication> {
-  const { application, host, log, processes, timeoutSeconds, queueSeconds } =
-    options;
+  const { application, host, log, processes, timeoutSeconds } = options;
+  const { queueSeconds, spool, sendFileRoots } = options;
   const { directory } = application;
   const interpreter = findInterpreter(options.python, options.env, host);
   // A request that hangs is the processes' affair.
@@ -88,63 +88,19 @@ export async function startPython(
     log,
   });
   return {
-    handler: pythonHandler(backends, options),
+    // A thread is not to wait for what a client has yet to send.
+    handler: fastcgi(backends, {
+      log,
+      hold: { spool, host },
+      packed: true,
+      ...(sendFileRoots.length === 0
+        ? {}
+        : { sendFile: { roots: sendFileRoots, files: host.files } }),
+    }),
     residentBytes: () => pool.residentBytes(),
     close: async (graceSeconds) => {
       await pool.close(graceSeconds);
       await backends.close();
     },
   };
-}
-
-function pythonHandler(
-  backends: BackendPool,
-  { host, log, spool }: PythonOptions,
-): Handler {
-  const hold = { spool, host };
-  const serve = async (exchange: Exchange): Promise<void> => {
-    // A thread is not to wait for what a client has yet to send.
-    const pending = holdContent(exchange, hold);
-    const content = pending instanceof Promise ? await pending : pending;
-    try {
-      await ask(backends, new PythonRequest(exchange, content), log);
-    } finally {
-      content.close();
-    }
-  };
-  return serve;
-}
-
-const software = `headgate/${version}`;
-
-/** A request as our responder likes to have it. */
-class PythonRequest implements ResponderRequest {
-  readonly exchange: Exchange;
-  readonly content: HeldContent;
-  reading: Promise<unknown> | undefined = undefined;
-
-  constructor(exchange: Exchange, content: HeldContent) {
-    this.exchange = exchange;
-    this.content = content;
-  }
-
-  /** All in one, which Python takes apart at once: names and values, each ended
-   * by NUL, which none of them can have. */
-  params(put: (name: string, value: string) => void): void {
-    const { exchange, content } = this;
-    const chunked = exchange.head.framing === "chunked";
-    let environ = "";
-    eachMetaVariable(exchange, {
-      scriptName: "",
-      software,
-      contentLength: chunked ? content.length : undefined,
-    }, (name, value) => {
-      environ += `${name}\0${value}\0`;
-    });
-    put("HEADGATE_ENVIRON", environ);
-  }
-
-  accepts(): boolean {
-    return true;
-  }
 }

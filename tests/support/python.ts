@@ -169,6 +169,7 @@ function defaults(log: LeveledLogger): Omit<PythonOptions, "application"> {
     timeoutSeconds: Infinity,
     queueSeconds: 30,
     spool: "chunked",
+    sendFileRoots: [],
     host: backendHost,
     log,
   };
