@@ -26,7 +26,6 @@
  * @module
  */
 import { FieldList } from "./apps/field_list.ts";
-import { HttpError } from "./errors.ts";
 import type {
   AccessRecord,
   Exchange,
@@ -36,6 +35,7 @@ import type {
   RequestHead,
   ResponseWriter,
 } from "./exchange.ts";
+import { forwardedElements } from "./http/forwarded_field.ts";
 import {
   type IpAddress,
   type IpNetwork,
@@ -74,6 +74,13 @@ export interface ForwardedOptions {
   readonly fields?: readonly ForwardedField[] | undefined;
 }
 
+/** Of lists that a stranger has made, so many are kept, and none that is long. */
+const CLIENTS_KEPT = 1024;
+const LONGEST_KEPT = 128;
+
+const LETTER_F = 0x66;
+const LETTER_X = 0x78;
+
 /** What was told of a request. */
 interface Told {
   readonly remote: Address | undefined;
@@ -88,6 +95,10 @@ export class Forwarded {
   readonly #proto: boolean;
   readonly #host: boolean;
   readonly #forwarded: boolean;
+  readonly #fields: ReadonlySet<string>;
+  /** Clients by the lists that told of them. */
+  readonly #recent = new Map<string, Address>();
+  #logged = false;
   /** The client, by the head that it sent, for the access log. */
   readonly #clients = new WeakMap<RequestHead, Address>();
 
@@ -96,6 +107,7 @@ export class Forwarded {
   constructor({ allow, fields = defaultForwardedFields }: ForwardedOptions) {
     this.#trusted = new Trusted(allow);
     checkFields(fields);
+    this.#fields = new Set(fields);
     this.#for = fields.includes("x-forwarded-for");
     this.#proto = fields.includes("x-forwarded-proto");
     this.#host = fields.includes("x-forwarded-host");
@@ -114,6 +126,7 @@ export class Forwarded {
     access: ((record: AccessRecord) => void) | undefined,
   ): ((record: AccessRecord) => void) | undefined {
     if (access === undefined || this.#trusted.isEmpty) return access;
+    this.#logged = true;
     return (record) => {
       const remote = record.head && this.#clients.get(record.head);
       access(remote === undefined ? record : { ...record, remote });
@@ -121,32 +134,54 @@ export class Forwarded {
   }
 
   #seen(exchange: Exchange): Exchange {
-    const { head } = exchange;
-    const { fields } = head;
-    if (this.#forwarded) {
-      if (fields.get("forwarded") === undefined) return exchange;
-      if (!this.#trusted.hasPeer(exchange)) return exchange;
-      return this.#tell(exchange, this.#readForwarded(fields));
-    }
-    const client = this.#for ? fields.get("x-forwarded-for") : undefined;
-    const proto = this.#proto ? fields.get("x-forwarded-proto") : undefined;
-    const host = this.#host ? fields.get("x-forwarded-host") : undefined;
-    if (client === undefined && proto === undefined && host === undefined) {
+    const { fields } = exchange.head;
+    if (!this.#isToldIn(fields) || !this.#trusted.hasPeer(exchange)) {
       return exchange;
     }
-    if (!this.#trusted.hasPeer(exchange)) return exchange;
-    return this.#tell(exchange, {
-      remote: client === undefined ? undefined : this.#clientOf(client),
-      scheme: schemeOf(lastOf(proto)),
-      authority: authorityOf(lastOf(host)),
-    });
-  }
-
-  #tell(exchange: Exchange, told: Told): Exchange {
-    if (told.remote !== undefined) {
+    const told = this.#forwarded
+      ? this.#readForwarded(fields)
+      : this.#readOthers(fields);
+    if (told.remote !== undefined && this.#logged) {
       this.#clients.set(exchange.head, told.remote);
     }
     return new ForwardedExchange(exchange, told);
+  }
+
+  /** Whether one of the fields is there. Most requests that nobody has handed on
+   * have no field that begins like them. */
+  #isToldIn(fields: Fields): boolean {
+    for (let i = 0; i < fields.length; i++) {
+      const { lower } = fields.name(i);
+      const first = lower.charCodeAt(0);
+      if (
+        (first === LETTER_X || first === LETTER_F) && this.#fields.has(lower)
+      ) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #readOthers(fields: Fields): Told {
+    const client = this.#for ? fields.get("x-forwarded-for") : undefined;
+    const proto = this.#proto ? fields.get("x-forwarded-proto") : undefined;
+    const host = this.#host ? fields.get("x-forwarded-host") : undefined;
+    return {
+      remote: client === undefined ? undefined : this.#recentClient(client),
+      scheme: schemeOf(lastOf(proto)),
+      authority: authorityOf(lastOf(host)),
+    };
+  }
+
+  /** A client asks for more than one thing. */
+  #recentClient(list: string): Address | undefined {
+    const known = this.#recent.get(list);
+    if (known !== undefined) return known;
+    const client = this.#clientOf(list);
+    if (client === undefined || list.length > LONGEST_KEPT) return client;
+    if (this.#recent.size === CLIENTS_KEPT) this.#recent.clear();
+    this.#recent.set(list, client);
+    return client;
   }
 
   /** The client of an `X-Forwarded-For`. */
@@ -167,7 +202,7 @@ export class Forwarded {
 
   /** Each element was written by whom the one behind it names. */
   #readForwarded(fields: Fields): Told {
-    const elements = elementsOf(fields);
+    const elements = forwardedElements(fields);
     let remote: Address | undefined;
     let proto: string | undefined;
     let host: string | undefined;
@@ -273,10 +308,13 @@ function parseNode(text: string): Node | undefined {
 }
 
 function lastOf(list: string | undefined): string | undefined {
-  return list?.slice(list.lastIndexOf(",") + 1).trim();
+  return list?.includes(",")
+    ? list.slice(list.lastIndexOf(",") + 1).trim()
+    : list;
 }
 
 function schemeOf(proto: string | undefined): "http" | "https" | undefined {
+  if (proto === "https") return proto;
   const lower = proto?.toLowerCase();
   return lower === "http" || lower === "https" ? lower : undefined;
 }
@@ -286,44 +324,6 @@ function authorityOf(host: string | undefined): string | undefined {
   if (host === undefined || host === "") return undefined;
   checkAuthority(host);
   return host;
-}
-
-// RFC 7239 §4, with white space around separators; RFC 9110 §5.6.2, §5.6.4.
-const pair =
-  /[ \t]*(?:([!#$%&'*+\-.^_`|~\w]+)=(?:([!#$%&'*+\-.^_`|~\w]+)|"((?:[^"\\]|\\.)*)"))?[ \t]*(;|,|$)/y;
-
-/** The elements of `Forwarded` in order, by their parameters. Throws `HttpError`
- * 400. Each line is read by itself: a quote that one leaves open must not
- * swallow what another says. */
-function elementsOf(fields: Fields): Map<string, string>[] {
-  const elements: Map<string, string>[] = [];
-  for (let i = 0; i < fields.length; i++) {
-    if (fields.name(i).lower === "forwarded") {
-      elements.push(...elementsOfLine(fields.value(i)));
-    }
-  }
-  return elements.filter((element) => element.size > 0);
-}
-
-function elementsOfLine(line: string): Map<string, string>[] {
-  const elements = [new Map<string, string>()];
-  pair.lastIndex = 0;
-  for (;;) {
-    const [, name, token, quoted, separator] = pair.exec(line) ??
-      malformed(line);
-    const element = elements[elements.length - 1]!;
-    if (name !== undefined) {
-      const lower = name.toLowerCase();
-      if (element.has(lower)) malformed(line);
-      element.set(lower, token ?? quoted!.replace(/\\(.)/g, "$1"));
-    }
-    if (separator === "") return elements;
-    if (separator === ",") elements.push(new Map());
-  }
-}
-
-function malformed(line: string): never {
-  throw new HttpError(400, "Malformed Forwarded field", line);
 }
 
 // ---- As it is seen ----

@@ -298,6 +298,19 @@ test("Forwarded that is malformed is refused: who could tell what the peer wrote
   }
 });
 
+test("Forwarded that is long is read, or refused, as any other", () => {
+  const many = 40_000;
+  const lines = [
+    " ".repeat(many) + "x",
+    "a".repeat(many),
+    `a="${"\\\\a".repeat(many)}`,
+    `${" ".repeat(many)}a=b${" ".repeat(many)}c`,
+  ];
+  for (const line of lines) assertThrows(() => told(line), HttpError);
+  const long = `${";, ".repeat(many)}for=192.0.2.7`;
+  assertEquals(told(long), "192.0.2.7 http inner");
+});
+
 test("what makes no sense is refused when it is said", () => {
   for (const text of ["proxy", "10.1.2.3/8", "", "10.0.0.*"]) {
     assertThrows(() => new Forwarded({ allow: [text] }), TypeError, text);
