@@ -24,7 +24,7 @@ import type { Handler } from "./exchange.ts";
 import type { HookSet } from "./hooks.ts";
 import type { Host } from "./host.ts";
 import type { LeveledLogger } from "./log.ts";
-import { escapeForLog, traceOf } from "./logger.ts";
+import { escapeForLog, silentLogger, traceOf } from "./logger.ts";
 import type { Address, ListenOptions } from "./stream.ts";
 
 /** How long an import may take without a word. */
@@ -43,7 +43,7 @@ export async function loadFor(
   host: Host,
 ): Promise<FoundApplication> {
   const { app, pythonPath } = config;
-  checkStatics(config, host);
+  checkDirectories(config, host);
   if (app === undefined) {
     return {
       kind: "wsgi",
@@ -90,6 +90,20 @@ function checkType(
   );
 }
 
+/** Loads the application and its hooks as if it were to be served. Rejects with
+ * `CommandError`. */
+export async function checkApplication(
+  configuration: LoadedConfig,
+  host: Host,
+): Promise<void> {
+  const found = await loadFor(configuration.config, host);
+  await hooksOf(configuration, found);
+  if (found.kind !== "python") return;
+  const config = { ...configuration.config, pythonWorkers: 1 };
+  const log = { ...silentLogger, critical() {} };
+  await (await serveApplication(found, config, host, log, {})).close();
+}
+
 /** An application that can be asked. */
 export interface ServedApplication {
   /** The application, behind the files that are served before it. */
@@ -115,25 +129,26 @@ export async function serveApplication(
   log: LeveledLogger,
   terms: WsgiTerms,
 ): Promise<ServedApplication> {
-  const handler = await toHandler(loaded, host, log, terms);
-  return {
-    handler: await withStatics(handler, config, host, log),
-    close: () => Promise.resolve(),
-    residentBytes: () => 0,
-  };
+  const backend = { config, host, log, ...terms };
+  const served = loaded.kind === "python" || loaded.kind === "server"
+    ? await (await import("./backends.ts")).serveBackend(loaded, backend)
+    : inThisProcess(await toHandler(loaded, host, log, terms));
+  const handler = await withPrograms(served.handler, backend);
+  return { ...served, handler: await withStatics(handler, config, host, log) };
 }
 
-/** The one place where a kind of application becomes a handler. */
+function inThisProcess(handler: Handler): ServedApplication {
+  return { handler, close: () => Promise.resolve(), residentBytes: () => 0 };
+}
+
+/** The one place where a module becomes a handler. */
 async function toHandler(
-  loaded: FoundApplication,
+  loaded: LoadedApplication,
   host: Host,
   log: LeveledLogger,
   terms: WsgiTerms,
 ): Promise<Handler> {
   switch (loaded.kind) {
-    case "python":
-    case "server":
-      throw new CommandError(2, "Not served yet", "Wait.");
     case "wsgi":
       return wsgi(loaded.application, { log, ...terms });
     case "fetch": {
@@ -145,7 +160,17 @@ async function toHandler(
   }
 }
 
-/** Puts the directories whose files are served before the application. */
+/** Puts the directories whose executables are run before the application. */
+async function withPrograms(
+  application: Handler,
+  terms: { config: Config; host: Host; log: LeveledLogger },
+): Promise<Handler> {
+  if (terms.config.cgi.length === 0) return application;
+  const { withPrograms } = await import("./backends.ts");
+  return await withPrograms(application, terms);
+}
+
+/** Puts the directories whose files are served before that. */
 async function withStatics(
   application: Handler,
   { statics }: Config,
@@ -159,20 +184,27 @@ async function withStatics(
 
 /** A directory that is missing at the start is a mistake; what becomes of it
  * later is answered by 404. Throws `CommandError`. */
-function checkStatics({ statics }: Config, host: Host): void {
-  for (const { prefix, directory } of statics) {
+function checkDirectories(config: Config, host: Host): void {
+  const { statics, cgi, root, sendFileRoots } = config;
+  const named = [
+    ...statics.map(({ prefix, directory }) => ["static", prefix, directory]),
+    ...cgi.map(({ prefix, directory }) => ["cgi-dir", prefix, directory]),
+    ...root === undefined ? [] : [["root", "", root]],
+    ...sendFileRoots.map((directory) => ["sendfile-root", "", directory]),
+  ] as const;
+  for (const [option = "", prefix, directory = ""] of named) {
     const kind = host.status(directory)?.kind;
     if (kind === "directory") continue;
     throw new CommandError(
       2,
-      `static ${prefix}=${directory}: ${
+      `${option} ${prefix === "" ? "" : `${prefix}=`}${directory}: ${
         kind === undefined
           ? `no directory ${directory} in ${host.cwd()}`
           : kind === "hidden"
           ? `no permission to look at ${directory}`
           : `${directory} is not a directory`
       }`,
-      "Check the spelling of --static and what it names.",
+      `Check the spelling of --${option} and what it names.`,
     );
   }
 }

@@ -9,7 +9,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { hooksOf, loadFor } from "./application.ts";
+import { checkApplication } from "./application.ts";
 import { activatedSockets } from "./activation.ts";
 import {
   CommandError,
@@ -204,7 +204,7 @@ async function runCommand(
   }
   if (command.switches.includes("check-config")) {
     applyEnvironment(config, host);
-    await hooksOf(loaded, await loadFor(config, host));
+    await checkApplication(loaded, host);
     return print(host, (await import("./config_report.ts")).configIsRight);
   }
   if (task === "dev") return await startDeveloping(loaded, args, runtime);

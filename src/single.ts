@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  type FoundApplication,
   hooksOf,
   loadFor,
   serveApplication,
@@ -76,8 +77,7 @@ async function serve(
       access,
     });
     const forgetSockets = removeSocketsAtExit(config, host);
-    const kind = application.kind === "wsgi" ? "WSGI" : application.kind;
-    announce(config, kind, host, server, log);
+    announce(config, describeKind(application), host, server, log);
     await tellListening(application, server.addresses, log);
     await hooks?.worker("workerReady", info);
     await hooks?.server("whenReady", info);
@@ -119,6 +119,19 @@ async function listen(
     });
   } catch (error) {
     throw explainListen(error, config, host) ?? error;
+  }
+}
+
+function describeKind(application: FoundApplication): string {
+  switch (application.kind) {
+    case "wsgi":
+      return "WSGI";
+    case "python":
+      return "Python";
+    case "server":
+      return application.server.protocol === "scgi" ? "SCGI" : "FastCGI";
+    default:
+      return application.kind;
   }
 }
 

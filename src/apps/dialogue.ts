@@ -122,10 +122,14 @@ export class Dialogue {
     const { head, rest } = await this.#readHead();
     if (head.localRedirect !== undefined) return head.localRedirect;
     response.start(head.status, head.reason, head.fields);
+    // Once all that was promised is here, its client need not wait for the end
+    // of whoever gave it.
+    let missing = (head.contentLength ?? Infinity) - rest.length;
     await this.#pass(response, rest);
-    for (;;) {
+    while (missing > 0) {
       const piece = await this.#read();
       if (piece === null) break;
+      missing -= piece.length;
       await this.#pass(response, piece);
     }
     if (this.#reason !== undefined) throw this.#reason;

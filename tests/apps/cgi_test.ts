@@ -676,6 +676,22 @@ test("cgi(): a program that runs on after its response is ended some time", asyn
   await untilGone(pid);
 });
 
+test("cgi(): a response is whole with its Content-Length, though its program runs on", async () => {
+  if (!onUnix) return;
+  await using bench = new Bench();
+  bench.script(
+    "on",
+    `echo $$ > ${bench.path("pid")}\n` +
+      "printf 'Content-Type: a/b\\nContent-Length: 2\\n\\nok'\n" +
+      "exec sleep 100",
+  );
+  await bench.serve({ timeoutSeconds: 0.5 });
+  const response = await bench.ask("/on");
+  assertEquals(text(response), "ok");
+  assertEquals(bench.records.map(({ status }) => status), [200]);
+  await untilGone(await pidIn(bench.path("pid")));
+});
+
 test("cgi(): a program ends when its client leaves", async () => {
   if (!onUnix) return;
   await using bench = new Bench();

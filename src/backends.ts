@@ -1,0 +1,195 @@
+/**
+ * Applications outside of this process, as a configuration asks for them:
+ * Python, servers of FastCGI and SCGI, and programs by CGI. Loaded only where
+ * there is one.
+ *
+ * @module
+ */
+import type { ApplicationName } from "./apps/application_name.ts";
+import type { SendFileOptions } from "./apps/send_file.ts";
+import type { ServerAddress } from "./apps/server_address.ts";
+import type { ServedApplication } from "./application.ts";
+import type { BackendHost } from "./backend_host.ts";
+import type { Config } from "./config.ts";
+import type { Handler } from "./exchange.ts";
+import type { BackendPool } from "./fastcgi/pool.ts";
+import type { Host } from "./host.ts";
+import type { LeveledLogger } from "./log.ts";
+import type { PythonName } from "./python/name.ts";
+
+/** Such an application, by its name. */
+export type BackendName = Exclude<
+  ApplicationName,
+  { readonly kind: "module" }
+>;
+
+/** What they are made ready with. */
+export interface BackendTerms {
+  readonly config: Config;
+  readonly host: Host;
+  readonly log: LeveledLogger;
+  /** Whether other processes of ours serve the application too; default
+   * false. */
+  readonly multiprocess?: boolean;
+}
+
+/** How long it may take to end once no request of ours runs. */
+const leaveSeconds = 3;
+
+/** Makes it ready. Rejects with `CommandError`. */
+export async function serveBackend(
+  name: BackendName,
+  terms: BackendTerms,
+): Promise<ServedApplication> {
+  const machine = await terms.host.backends();
+  return name.kind === "python"
+    ? await servePython(name.python, terms, machine)
+    : await serveServer(name.server, terms, machine);
+}
+
+async function servePython(
+  application: PythonName,
+  { config, host, log, multiprocess = false }: BackendTerms,
+  machine: BackendHost,
+): Promise<ServedApplication> {
+  const { startPython } = await import("./apps/python.ts");
+  const python = await startPython({
+    application,
+    python: config.python,
+    pythonpath: config.pythonPath,
+    cwd: undefined,
+    env: definedOnly(host.env),
+    threads: config.threads,
+    processes: config.pythonWorkers,
+    multiprocess,
+    timeoutSeconds: config.backendSeconds,
+    queueSeconds: config.queueSeconds,
+    spool: config.spool,
+    sendFileRoots: await resolved(config.sendFileRoots, machine),
+    host: machine,
+    log,
+  });
+  return {
+    handler: python.handler,
+    close: () => python.close(leaveSeconds),
+    residentBytes: () => python.residentBytes(),
+  };
+}
+
+/** Nothing is connected to before there is a request: a server that is started
+ * later, or anew, is found then. */
+async function serveServer(
+  { protocol, connect }: ServerAddress,
+  terms: BackendTerms,
+  machine: BackendHost,
+): Promise<ServedApplication> {
+  const { config, log } = terms;
+  const name = connect.path ?? `${connect.hostname}:${connect.port}`;
+  if (protocol === "scgi") {
+    const { scgi } = await import("./apps/scgi.ts");
+    return {
+      handler: scgi(() => machine.connect(connect), {
+        host: machine,
+        name,
+        connections: config.connections,
+        queueSeconds: config.queueSeconds,
+        timeoutSeconds: config.backendSeconds,
+        spool: config.spool,
+        log,
+      }),
+      close: () => Promise.resolve(),
+      residentBytes: () => 0,
+    };
+  }
+  const { BackendPool } = await import("./fastcgi/pool.ts");
+  const pool = new BackendPool({
+    log,
+    queueSeconds: config.queueSeconds,
+    timeoutSeconds: finiteOrZero(config.backendSeconds),
+  });
+  pool.add({
+    name,
+    connections: config.connections,
+    connect: () => machine.connect(connect),
+  });
+  return {
+    handler: await fastCgiHandler(pool, terms, machine),
+    close: () => pool.close(),
+    residentBytes: () => 0,
+  };
+}
+
+/** With a root it runs scripts of a directory; else it has every path. */
+async function fastCgiHandler(
+  pool: BackendPool,
+  { config, host, log }: BackendTerms,
+  machine: BackendHost,
+): Promise<Handler> {
+  const options = {
+    log,
+    hold: { spool: config.spool, host: machine },
+    ...await sendFileOf(config, machine),
+  };
+  if (config.root === undefined) {
+    const { fastcgi } = await import("./apps/fastcgi.ts");
+    return fastcgi(pool, options);
+  }
+  const { fastcgiScripts } = await import("./apps/fastcgi_scripts.ts");
+  return fastcgiScripts(pool, {
+    ...options,
+    root: config.root,
+    index: config.index,
+    files: await host.files(),
+  });
+}
+
+async function sendFileOf(
+  { sendFileRoots }: Config,
+  machine: BackendHost,
+): Promise<{ sendFile?: SendFileOptions }> {
+  if (sendFileRoots.length === 0) return {};
+  const roots = await resolved(sendFileRoots, machine);
+  return { sendFile: { roots, files: machine.files } };
+}
+
+/** Files are compared with their directories by where they are in the end. */
+function resolved(
+  directories: readonly string[],
+  { files }: BackendHost,
+): Promise<string[]> {
+  return Promise.all(
+    directories.map(async (path) => await files.resolve(path) ?? path),
+  );
+}
+
+/** 0 stands for no bound. */
+function finiteOrZero(seconds: number): number {
+  return seconds === Infinity ? 0 : seconds;
+}
+
+function definedOnly(
+  env: Readonly<Record<string, string | undefined>>,
+): Record<string, string> {
+  const defined: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env)) {
+    if (value !== undefined) defined[name] = value;
+  }
+  return defined;
+}
+
+/** Has programs run for the paths below their directories, and asks
+ * `application` for the rest. */
+export async function withPrograms(
+  application: Handler,
+  { config, host, log }: Omit<BackendTerms, "multiprocess">,
+): Promise<Handler> {
+  const { cgiBefore, cgiEnvironment } = await import("./apps/cgi.ts");
+  return cgiBefore(config.cgi, application, {
+    host: await host.backends(),
+    environment: { ...cgiEnvironment(host.env), ...config.env },
+    timeoutSeconds: config.backendSeconds,
+    queueSeconds: config.queueSeconds,
+    spool: config.spool,
+    log,
+  });
+}
