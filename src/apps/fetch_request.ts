@@ -4,9 +4,11 @@
  *
  * A runtime that keeps what a request is under symbols (Node up to 22, Deno)
  * can be answered by a {@linkcode LazyRequest}, which makes a real one when
- * `new Request(request)`, `fetch(request)` or `request.clone()` need it. Others
- * (Bun, later Nodes) take nothing but their own, so there each request is real
- * from the beginning. No global is changed.
+ * `new Request(request)`, `fetch(request)` or `request.clone()` need it. Bun
+ * takes nothing but its own, but asks the getters of a subclass, so there it is a
+ * real one of nothing, as long as there is no content to read from it. Later
+ * Nodes do neither: there each request is real from the beginning. No global is
+ * changed.
  *
  * Length: what a request is made from, and the two ways to make it, are one.
  */
@@ -60,7 +62,8 @@ class Source implements OpenRequest {
     const none = exchange.head.framing === "none" || method === "GET" ||
       method === "HEAD";
     this.#body = none ? undefined : this.#share();
-    this.request = symbols === undefined ? this.real() : lazyRequest(this);
+    const lazy = symbols !== undefined || (asksGetters && none);
+    this.request = lazy ? new LazyRequest(this) : this.real();
   }
 
   wsgiInput(): ContentInput {
@@ -139,19 +142,22 @@ class Source implements OpenRequest {
 
   #makeReal(): Request {
     if (this.#used) throw new TypeError("The body was read already");
-    const { method, url, headers, body } = this;
-    const { signal } = this.exchange;
-    const init: RequestInit & { duplex: "half" } = {
-      method,
-      headers,
-      body,
-      signal,
-      duplex: "half",
+    const { method, url, body } = this;
+    const init: RequestInit & { duplex?: "half" } = {
+      signal: this.exchange.signal,
     };
-    if (knows(method)) return new Request(url, init);
+    // What goes without saying costs all the same.
+    if (method !== "GET") init.method = knows(method) ? method : "POST";
+    if (body !== null) Object.assign(init, { body, duplex: "half" });
+    if (this.#headers !== undefined) init.headers = this.#headers;
+    const request = new Request(url, init);
+    if (this.#headers === undefined) {
+      appendFields(request.headers, this.exchange.head);
+    }
     // Bun would take it for GET.
-    const request = new Request(url, { ...init, method: "POST" });
-    return Object.defineProperty(request, "method", { value: method });
+    return request.method === method
+      ? request
+      : Object.defineProperty(request, "method", { value: method });
   }
 
   /** Pieces as they arrive, when they are asked for. */
@@ -290,12 +296,16 @@ function authorityOf(host: string, port: number): string {
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-function headersOf({ fields }: RequestHead): Headers {
+function headersOf(head: RequestHead): Headers {
   const headers = new Headers();
+  appendFields(headers, head);
+  return headers;
+}
+
+function appendFields(headers: Headers, { fields }: RequestHead): void {
   for (let i = 0; i < fields.length; i++) {
     headers.append(fields.name(i).lower, fields.value(i));
   }
-  return headers;
 }
 
 // ---- The lazy one ----
@@ -309,15 +319,45 @@ function findSymbols(): symbol[] | undefined {
   return found.length === 0 ? undefined : found;
 }
 
-function lazyRequest(source: Source): Request {
-  return new LazyRequest(source) as unknown as Request;
+/** Whether the runtime, given a request, asks the getters of its class. */
+const asksGetters: boolean = symbols === undefined && findGetters();
+
+function findGetters(): boolean {
+  class Sample extends Request {
+    override get url(): string {
+      return "http://example.com/";
+    }
+    override get method(): string {
+      return "PUT";
+    }
+    override get headers(): Headers {
+      return new Headers({ a: "b" });
+    }
+    override get signal(): AbortSignal {
+      return AbortSignal.abort();
+    }
+  }
+  const copy = new Request(new Sample("http://localhost/"));
+  return copy.url === "http://example.com/" && copy.method === "PUT" &&
+    copy.headers.get("a") === "b" && copy.signal.aborted;
+}
+
+/** What a lazy request is before anything is asked of it: where it need not be
+ * one of the runtime's, nothing at all. */
+const Base: typeof Request = symbols === undefined ? Request : nothing();
+
+function nothing(): typeof Request {
+  const constructor = function () {};
+  constructor.prototype = Request.prototype;
+  return constructor as unknown as typeof Request;
 }
 
 /** Behaves as a `Request`, of which it makes one when it must. */
-class LazyRequest {
+class LazyRequest extends Base {
   readonly #source: Source;
 
   constructor(source: Source) {
+    super("http://localhost/");
     this.#source = source;
   }
 
@@ -326,54 +366,54 @@ class LazyRequest {
     return this.#source.real();
   }
 
-  get method(): string {
+  override get method(): string {
     return this.#source.method;
   }
 
-  get url(): string {
+  override get url(): string {
     return this.#source.url;
   }
 
-  get headers(): Headers {
+  override get headers(): Headers {
     return this.#source.headers;
   }
 
-  get signal(): AbortSignal {
+  override get signal(): AbortSignal {
     return this.#source.signal;
   }
 
-  get body(): ReadableStream<Octets> | null {
+  override get body(): ReadableStream<Octets> | null {
     return this.#source.body;
   }
 
-  get bodyUsed(): boolean {
+  override get bodyUsed(): boolean {
     return this.#source.bodyUsed;
   }
 
-  async arrayBuffer(): Promise<ArrayBuffer> {
+  override async arrayBuffer(): Promise<ArrayBuffer> {
     const { buffer, byteOffset, byteLength } = await this.#source.bytes();
     return byteLength === buffer.byteLength
       ? buffer
       : buffer.slice(byteOffset, byteOffset + byteLength);
   }
 
-  bytes(): Promise<Octets> {
+  override bytes(): Promise<Octets> {
     return this.#source.bytes();
   }
 
-  async text(): Promise<string> {
+  override async text(): Promise<string> {
     return new TextDecoder().decode(await this.#source.bytes());
   }
 
-  async json(): Promise<unknown> {
+  override async json(): Promise<unknown> {
     return JSON.parse(await this.text());
   }
 
-  async blob(): Promise<Blob> {
+  override async blob(): Promise<Blob> {
     return await (await this.#asResponse()).blob();
   }
 
-  async formData(): Promise<FormData> {
+  override async formData(): Promise<FormData> {
     return await (await this.#asResponse()).formData();
   }
 
@@ -384,16 +424,18 @@ class LazyRequest {
     return new Response(await this.#source.bytes(), { headers });
   }
 
-  clone(): Request {
+  override clone(): Request {
     return this.#source.real().clone();
   }
 }
 
-Object.setPrototypeOf(LazyRequest.prototype, Request.prototype);
-for (const symbol of symbols ?? []) forward(symbol);
-// What is left (`cache`, `mode`, `redirect` and so on) is asked of a real one.
-for (const name of Object.getOwnPropertyNames(Request.prototype)) {
-  if (!Object.hasOwn(LazyRequest.prototype, name)) forward(name);
+// What is left (`cache`, `mode`, `redirect` and so on) is asked of a real one; it
+// is the same of one of nothing.
+if (symbols !== undefined) {
+  const names = Object.getOwnPropertyNames(Request.prototype);
+  for (const name of [...symbols, ...names]) {
+    if (!Object.hasOwn(LazyRequest.prototype, name)) forward(name);
+  }
 }
 
 Object.defineProperty(LazyRequest.prototype, "constructor", { value: Request });
