@@ -46,10 +46,12 @@ export const kinds = ["headgate", "native", "srvx", "hono", "ceiling"];
 const peers = { srvx: "srvx", hono: "@hono/node-server" };
 
 /** The kinds of each role. Roles are what is compared with each other; Headgate
- * with its access log in a file is of the same kind as without. */
+ * with its access log in a file, or with an application that returns
+ * LightResponse, is of the same kind as without. */
 const roles = {
   headgate: { kind: "headgate", label: "headgate" },
   logged: { kind: "headgate", label: "headgate, log on" },
+  light: { kind: "headgate", label: "headgate, LightResponse" },
   native: { kind: "native", label: "native" },
   srvx: { kind: "srvx", label: "srvx" },
   hono: { kind: "hono", label: "hono" },
@@ -85,7 +87,8 @@ function peerVersion(name) {
  *   of the answer;
  * - `log`: for the role that has an access log, its file;
  * - `keepAlive`: the seconds that a connection is kept without a request;
- * - `bare`: to serve the least that there is rather than the works.
+ * - `bare`: to serve the least that there is rather than the works;
+ * - `handler`: a fetch handler to serve rather than the works.
  */
 export const contenders = Object.keys(runtimes).flatMap((runtime) =>
   Object.entries(roles)
@@ -105,19 +108,20 @@ export const contenders = Object.keys(runtimes).flatMap((runtime) =>
 );
 
 const commandLine = {
-  headgate: (runtime, port, { keepAlive, bare, log = "off" }) => [
+  headgate: (runtime, port, { keepAlive, bare, handler, log = "off" }) => [
     ...start[runtime].headgate,
-    `bench/apps/${bare ? "hello" : "works"}.js:app`,
+    `bench/apps/${handler ?? (bare ? "hello" : "works")}.js:app`,
     "--bind",
     `127.0.0.1:${port}`,
     "--access-log",
     log,
     ...(keepAlive === undefined ? [] : ["--keep-alive", keepAlive]),
   ],
-  native: (runtime, port, { keepAlive, bare }) => [
+  native: (runtime, port, { keepAlive, bare, handler }) => [
     ...start[runtime].script,
     `bench/servers/${bare ? "bare" : "native"}_${runtime}.js`,
     port,
+    handler ?? "works",
     ...(keepAlive === undefined ? [] : [keepAlive]),
   ],
   ceiling: (runtime, port, { requestSize, fixed }) => [
@@ -128,6 +132,16 @@ const commandLine = {
     fixed,
   ],
   logged: (...args) => commandLine.headgate(...args),
-  srvx: (runtime, port) => [`bench/servers/srvx_${runtime}.js`, port],
-  hono: (runtime, port) => [`bench/servers/hono_${runtime}.js`, port],
+  light: (runtime, port, { handler }) =>
+    commandLine.headgate(runtime, port, { handler: `${handler}_light` }),
+  srvx: (runtime, port, { handler = "works" }) => [
+    `bench/servers/srvx_${runtime}.js`,
+    port,
+    handler,
+  ],
+  hono: (runtime, port, { handler = "works" }) => [
+    `bench/servers/hono_${runtime}.js`,
+    port,
+    handler,
+  ],
 };

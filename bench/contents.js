@@ -4,6 +4,9 @@ const encoder = new TextEncoder();
 /** The answer to `/`. */
 export const hello = encoder.encode("Hello, World!");
 
+/** What the answer to `/json` says. */
+export const message = { message: "Hello, World!" };
+
 /** The answer to `/large` is so many of these. */
 export const block = new Uint8Array(65_536).fill(0x61);
 export const blockCount = 16;

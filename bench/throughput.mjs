@@ -68,7 +68,12 @@ export async function enter(contender, { work, needs, prefix = [], bench }) {
   try {
     server = await Server.start(
       [...asServer, ...prefix],
-      (port) => contender.command(port, { requestSize, ...needs }),
+      (port) =>
+        contender.command(port, {
+          requestSize,
+          handler: work.handler,
+          ...needs,
+        }),
       root,
     );
     await checkAnswers(server.port, work);

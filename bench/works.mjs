@@ -1,11 +1,12 @@
 /**
  * What is asked of every server: for each work the bytes of one request, how
  * many are sent at once, and the answer that is right. A work may name the
- * roles that take part in it, the client that sends it when wrk does not, and
- * the megabytes of a request when they are what counts.
+ * roles that take part in it, the fetch handler that is to be served (a file in
+ * bench/apps/), the client that sends it when wrk does not, and the megabytes of
+ * a request when they are what counts.
  */
 import { Buffer } from "node:buffer";
-import { block, blockCount, hello, note, tally } from "./contents.js";
+import { block, blockCount, hello, message, note, tally } from "./contents.js";
 
 const browser = [
   "GET / HTTP/1.1",
@@ -50,8 +51,16 @@ const load = Buffer.alloc(uploadMegabytes * 1e6, "c");
 
 const greeting = { type: "text/plain", content: hello };
 
+const json = {
+  type: "application/json",
+  content: Buffer.from(JSON.stringify(message)),
+};
+
 /** The roles that take part in a work that names none. */
 export const usualRoles = ["headgate", "native", "srvx", "hono", "ceiling"];
+
+/** Those that serve fetch handlers, and the native server of Node. */
+const fetchRoles = ["headgate", "light", "native", "srvx", "hono"];
 
 export const works = [
   {
@@ -108,6 +117,24 @@ export const works = [
     atOnce: 1,
     answer: greeting,
     roles: ["logged", "headgate"],
+  },
+  {
+    name: "fetch-json",
+    title: "GET, JSON back from a fetch handler",
+    request: get("/json"),
+    atOnce: 1,
+    answer: json,
+    handler: "json",
+    roles: fetchRoles,
+  },
+  {
+    name: "hono-json",
+    title: "GET, JSON back from a Hono application",
+    request: get("/json"),
+    atOnce: 1,
+    answer: json,
+    handler: "hono_json",
+    roles: fetchRoles,
   },
 ];
 

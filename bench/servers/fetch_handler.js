@@ -1,10 +1,17 @@
-/** The works of the benchmark as the fetch handler of Deno and Bun. */
+/** What servers of fetch handlers serve: the works, or an application. */
 import { block, blockCount, hello, tally } from "../contents.js";
 
 const text = { headers: { "Content-Type": "text/plain" } };
 const octets = { headers: { "Content-Type": "application/octet-stream" } };
 
-export function answer(request) {
+/** The handler of that name: "works", or a file in bench/apps/. */
+export async function handlerOf(name) {
+  if (name === "works") return answer;
+  const { app } = await import(`../apps/${name}.js`);
+  return app.fetch;
+}
+
+function answer(request) {
   // Cheaper than `new URL`, and what a server tuned for speed does.
   const path = request.url.slice(request.url.indexOf("/", 8));
   switch (path) {

@@ -1,10 +1,10 @@
-/** The works of the benchmark on @hono/node-server. Argument: the port. */
+/** @hono/node-server. Arguments: the port, and what fetch handler it serves. */
 import process from "node:process";
 import { serve } from "@hono/node-server";
-import { answer } from "./fetch_handler.js";
+import { handlerOf } from "./fetch_handler.js";
 
 serve({
-  fetch: answer,
+  fetch: await handlerOf(process.argv[3]),
   hostname: "127.0.0.1",
   port: Number(process.argv[2]),
 });

@@ -1,18 +1,23 @@
-/** The works of the benchmark on `node:http`. Arguments: the port, and for how
- * many seconds a connection is kept without a request (5, its default). */
+/** The works of the benchmark on `node:http`. Arguments: the port, what fetch
+ * handler others serve meanwhile, which changes nothing here, and for how many
+ * seconds a connection is kept without a request (5, its default). */
 import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
 import { once } from "node:events";
 import process from "node:process";
-import { block, blockCount, hello, tally } from "../contents.js";
+import { block, blockCount, hello, message, tally } from "../contents.js";
 
 const text = "text/plain";
+const json = "application/json";
 const octets = "application/octet-stream";
 
 const server = createServer((request, response) => {
   switch (request.url) {
     case "/":
       send(response, text, hello);
+      break;
+    case "/json":
+      send(response, json, Buffer.from(JSON.stringify(message)));
       break;
     case "/echo":
       echo(request, response);
@@ -27,7 +32,7 @@ const server = createServer((request, response) => {
       response.writeHead(404).end();
   }
 });
-server.keepAliveTimeout = Number(process.argv[3] ?? 5) * 1000;
+server.keepAliveTimeout = Number(process.argv[4] ?? 5) * 1000;
 server.listen(Number(process.argv[2]), "127.0.0.1", 2048);
 
 /** With its length said, node:http sends an answer in one piece. */
