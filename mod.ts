@@ -58,6 +58,10 @@ export {
   type NetAddress,
 } from "./src/apps/fetch.ts";
 export {
+  LightResponse,
+  type LightResponseConstructor,
+} from "./src/apps/light_response.ts";
+export {
   type FetchFunction,
   toFetch,
   toFetchHandler,

@@ -49,7 +49,10 @@ export interface FetchInfo {
    * drained it; nobody has to wait. Clients of HTTP/1.0 are not told. Throws
    * `ApplicationError` on a status other than 102 to 199, and once the head is
    * on its way. */
-  informational(status: number, headers?: HeadersInit): void | Promise<void>;
+  informational(
+    status: number,
+    headers?: ResponseInit["headers"],
+  ): void | Promise<void>;
   /** Work that goes on beside the response. What it throws is logged. */
   waitUntil(work: PromiseLike<unknown>): void;
   /** For worker platforms; here nothing else could answer. */
@@ -219,7 +222,10 @@ class Info implements FetchInfo {
     if (failure !== undefined) throw failure;
   }
 
-  informational(status: number, headers?: HeadersInit): MaybePromise<void> {
+  informational(
+    status: number,
+    headers?: ResponseInit["headers"],
+  ): MaybePromise<void> {
     const fields = [...new Headers(headers)];
     return this.#exchange.response.informational(status, fields);
   }

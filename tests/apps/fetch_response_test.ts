@@ -126,6 +126,35 @@ test("the peer drains late", async () => {
   assertEquals(exchange.response.calls, ["start", "write abc", "end"]);
 });
 
+test("a response whose clone was read", async () => {
+  for (const body of ["abc", bytes("abc") as Uint8Array<ArrayBuffer>]) {
+    const response = new Response(body);
+    assertEquals(await response.clone().text(), "abc");
+    const sent = await send(response);
+    assertEquals([sent.size, sent.content], [3, "abc"]);
+  }
+});
+
+test("fields however they were given", async () => {
+  const given: HeadersInit[] = [
+    { "Content-Type": "a/b" },
+    { "Content-Type": "a/b", "X-C": "d" },
+    [["Content-Type", "a/b"], ["x-c", "d"]],
+    new Headers({ "Content-Type": "a/b" }),
+  ];
+  for (const headers of given) {
+    for (const body of ["e", bytes("e") as Uint8Array<ArrayBuffer>]) {
+      const sent = await send(new Response(body, { headers }));
+      assertEquals(sent.field("content-type"), "a/b");
+      assertEquals(
+        sent.field("x-c"),
+        new Headers(headers).get("x-c") ?? undefined,
+      );
+      assertEquals(sent.content, "e");
+    }
+  }
+});
+
 test("Blob and FormData", async () => {
   const blob = await send(new Response(new Blob(["ab", "c"], { type: "x/y" })));
   assertEquals([blob.content, blob.field("content-type")], ["abc", "x/y"]);
