@@ -36,11 +36,11 @@ Under Headgate (\`--socket\`):
   moment, the interpreter lock or not.
 
 FastCGI.  Requests on a connection are not multiplexed.  FCGI_ABORT_REQUEST is
-noticed while content is read and before every write but the first.
-END_REQUEST carries FCGI_REQUEST_COMPLETE; its appStatus is 0 when the response
-is whole and 1 when it is not: the application failed after the head had been
-sent, gave less than its Content-Length, or the request was aborted.  A response
-that is not whole must not pass for one that is.
+noticed while content is read and before every write but the first; END_REQUEST
+then has appStatus 1.  A response that is not whole must not pass for one that
+is: where the application fails behind the head, or gives less content than its
+Content-Length says, the connection is closed without END_REQUEST, because not
+every client looks at appStatus.
 
 A params stream may hold one pair alone, HEADGATE_ENVIRON, with the length of
 its value in four bytes: that value is then all names and values, separated by
@@ -504,7 +504,10 @@ class _Exchange:
             )
         self.errors.end()
         self.ended = True
-        self.connection.end(self.failed)
+        if self.failed:
+            self.connection.cut()
+        else:
+            self.connection.end()
 
     def _fail(self, error, server):
         """Answers for an application that raised."""
@@ -569,25 +572,23 @@ def _is_departure(error):
 class _Errors:
     """\`wsgi.errors\`: FCGI_STDERR while the request runs, standard error after."""
 
-    __slots__ = ("_connection", "_held", "closed")
+    __slots__ = ("_connection", "_held", "ended")
 
     encoding = "utf-8"
     errors = "backslashreplace"
+    closed = False
 
     def __init__(self, connection):
         self._connection = connection
         self._held = ""
-        self.closed = False
+        self.ended = False
 
     def write(self, text):
         """Sends the lines that \`text\` completes."""
         if not isinstance(text, str):
             raise TypeError(f"wsgi.errors takes str, not {_describe(text)}")
-        if self._connection is None:
-            _say(text)
-            return len(text)
         self._held += text
-        if "\\n" in text or len(self._held) > 8192:
+        if "\\n" in text or self.ended or len(self._held) > 8192:
             self.flush()
         return len(text)
 
@@ -598,17 +599,16 @@ class _Errors:
 
     def flush(self):
         """Sends the line that has no end yet."""
-        text = self._held
+        text, self._held = self._held, ""
         if not text:
             return
-        self._held = ""
-        connection = self._connection
-        try:
-            if connection is not None:
-                connection.send_errors(text.encode("utf-8", "backslashreplace"))
-                return
-        except OSError:
-            pass
+        if not self.ended:
+            try:
+                if self._connection.send_errors(self, text.encode("utf-8", "backslashreplace")):
+                    return
+            except OSError:
+                # Nobody is there; it is not lost all the same.
+                pass
         _say(text)
 
     def writable(self):
@@ -627,7 +627,7 @@ class _Errors:
         """What comes now belongs to no request."""
         if self._held:
             self.flush()
-        self._connection = None
+        self.ended = True
 
     def report(self, what, error):
         """Writes a traceback, beginning where the application's own begins."""
@@ -855,7 +855,8 @@ class _Connection:
                 self._skip(padding)
             elif kind == _ABORT_REQUEST and request_id == self._request_id:
                 self._skip(length + padding)
-                self.end(True)
+                self._aborted = True
+                self.end()
                 return None
             else:
                 self._other(kind, request_id, length, padding)
@@ -1078,21 +1079,40 @@ class _Connection:
             pieces.append(ending)
         self._write_pieces(pieces)
 
-    def end(self, failed):
+    def end(self):
         """Ends the request; silent where nobody is left to be told."""
         if self._broken:
             return
-        failed = failed or self._aborted
         try:
-            self._write(_end_records(self._request_id, 1) if failed else self.whole)
+            self._write(_end_records(self._request_id, 1) if self._aborted else self.whole)
         except OSError:
             pass
 
-    def send_errors(self, text):
+    def cut(self):
+        """Ends a request whose response is not whole, and the connection with it;
+        whoever has aborted the request knows that already."""
+        if self._aborted:
+            self.end()
+            return
+        self._broken = True
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def send_errors(self, errors, text):
+        """Sends text for the log; False when the request of \`errors\` has ended."""
+        records = []
         for at in range(0, len(text), _LONGEST_CONTENT):
             piece = text[at:at + _LONGEST_CONTENT]
-            header = _HEADER.pack(_VERSION, _STDERR, self._request_id, len(piece), 0)
-            self._write(header + piece)
+            records.append(_HEADER.pack(_VERSION, _STDERR, self._request_id, len(piece), 0))
+            records.append(piece)
+        with self._sending:
+            # Whoever ends a request says so before the end can be sent.
+            if errors.ended:
+                return False
+            self._socket.sendall(b"".join(records))
+        return True
 
     def _write(self, data):
         try:

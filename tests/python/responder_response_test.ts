@@ -151,7 +151,7 @@ test("exc_info replaces a head that has not been sent", () =>
 test("exc_info is raised again where the head has been sent", () =>
   withApp("recovers_late", async (responder) => {
     const answer = await responder.ask();
-    assertEquals([answer.text, answer.appStatus], ["begun", 1]);
+    assertEquals([answer.text, answer.appStatus], ["begun", -1]);
     assertMatch(answer.errors, /LookupError: too late/);
   }));
 
@@ -182,15 +182,16 @@ test("whatever is raised before the head is a 500 and a traceback", () =>
     assertEquals([head.status, head.text], ["500 Internal Server Error", ""]);
   }));
 
-test("what is raised behind the head leaves the response unfinished", () =>
+test("what is raised behind the head cuts the connection", () =>
   withApp("raises_late", async (responder) => {
     const client = await responder.connect();
     const answer = await client.ask();
-    assertEquals([answer.text, answer.appStatus], ["some", 1]);
+    assertEquals([answer.text, answer.appStatus], ["some", -1]);
     assertMatch(answer.errors, /RuntimeError: half way/);
     await untilClosed(responder, 1);
     assertEquals(responder.printed, "next b'some'\nclose\n");
-    assertEquals((await client.ask()).appStatus, 1);
+    await client.raw.untilEnded();
+    assertEquals((await responder.ask()).appStatus, -1);
   }));
 
 test("what close() raises is told, and the response stays whole", () =>
@@ -255,7 +256,7 @@ test("octets and Latin-1 go through as they are", () =>
     assert(answer.content.every((octet, at) => octet === at % 256));
   }));
 
-test("never more than Content-Length is sent, and less is unfinished", () =>
+test("never more than Content-Length is sent, and less cuts the connection", () =>
   withApp("told_declared", async (responder) => {
     const client = await responder.connect();
     const exact = await client.ask({ QUERY_STRING: "6" });
@@ -271,7 +272,7 @@ test("never more than Content-Length is sent, and less is unfinished", () =>
     assertEquals([edge.text, edge.appStatus], ["one", 0]);
     await responder.untilErrors("longer than its Content-Length, 3");
     const shorter = await client.ask({ QUERY_STRING: "7" });
-    assertEquals([shorter.text, shorter.appStatus], ["onetwo", 1]);
+    assertEquals([shorter.text, shorter.appStatus], ["onetwo", -1]);
     assertMatch(shorter.errors, /shorter than .*, 6 bytes of 7\n/);
     await untilClosed(responder, 4);
   }));
@@ -299,7 +300,7 @@ test("a connection that is cut ends a body, and close() is called once", () =>
     assertEquals(responder.errors, "");
   }));
 
-test("wsgi.errors arrives in lines, and after the request elsewhere", () =>
+test("wsgi.errors arrives in lines", () =>
   withApp("errors", async (responder) => {
     const answer = await responder.ask();
     assertEquals(
@@ -307,6 +308,28 @@ test("wsgi.errors arrives in lines, and after the request elsewhere", () =>
       "one\ntwo three\nheld \u20ac\\udc80four\nunfinished",
     );
     assertEquals(responder.errors, "");
+  }));
+
+test("wsgi.errors goes to standard error once the request has ended", () =>
+  withApp("errors_late", async (responder) => {
+    const client = await responder.connect();
+    await client.ask();
+    const second = await client.ask();
+    assertEquals([second.text, second.errors], ["done", ""]);
+    await responder.untilErrors("too late\n");
+  }));
+
+test("wsgi.errors never speaks behind the end of its request", () =>
+  withApp("errors_racing", async (responder) => {
+    const client = await responder.connect();
+    for (let i = 0; i < 200; i++) {
+      const answer = await client.ask({ PATH_INFO: `/${i}` });
+      // What comes behind END_REQUEST would belong to the next request.
+      for (const line of answer.errors.split("\n").slice(0, -1)) {
+        assertEquals(line, `/${i}`);
+      }
+    }
+    await responder.untilErrors("\n");
   }));
 
 test("wsgi.file_wrapper reads nothing before it is returned, then closes", () =>
@@ -336,9 +359,9 @@ test("wsgi.file_wrapper sends a file from where it stands", () =>
     const short = await ask(String(file.length));
     assertEquals([short.content.length, short.appStatus], [
       file.length - 10,
-      1,
+      -1,
     ]);
-    const head = await client.ask({
+    const head = await responder.ask({
       HTTP_X_FILE: path,
       REQUEST_METHOD: "HEAD",
     });

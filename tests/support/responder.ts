@@ -267,6 +267,7 @@ export interface Answer {
   readonly text: string;
   /** What came over STDERR. */
   readonly errors: string;
+  /** Of END_REQUEST; -1 when the connection ended without it. */
   readonly appStatus: number;
   readonly protocolStatus: number;
 }
@@ -291,15 +292,19 @@ export class FastCgiClient {
     return answer;
   }
 
-  /** Waits for the end of a request, and takes its records. */
+  /** Waits for the end of a request, or of the connection, and takes its
+   * records. */
   async answer(): Promise<Answer> {
-    await this.untilRecord(({ type }) => type === END_REQUEST, "END_REQUEST");
+    const isEnd = ({ type }: ReceivedRecord) => type === END_REQUEST;
+    await this.raw.until(
+      () => this.raw.ended || this.records().some(isEnd),
+      "END_REQUEST",
+    );
     const records = this.records();
-    const end = records.findIndex(({ type }) => type === END_REQUEST);
-    for (const { content } of records.slice(0, end + 1)) {
-      this.#read += 8 + content.length;
-    }
-    return answerOf(records.slice(0, end + 1));
+    const end = records.findIndex(isEnd);
+    const taken = end < 0 ? records : records.slice(0, end + 1);
+    for (const { content } of taken) this.#read += 8 + content.length;
+    return answerOf(taken);
   }
 
   /** The records that have arrived since the last answer. */
@@ -356,15 +361,18 @@ function answerOf(records: readonly ReceivedRecord[]): Answer {
   const [first = "", ...fields] = text.slice(0, Math.max(headEnd, 0)).split(
     "\r\n",
   );
-  const end = records.at(-1)!.content;
+  const last = records.at(-1);
+  const end = last?.type === END_REQUEST ? last.content : undefined;
   return {
     status: first.replace(/^Status: /, ""),
     fields,
     content: headEnd < 0 ? out : out.subarray(headEnd + 4),
     text: headEnd < 0 ? text : text.slice(headEnd + 4),
     errors: new TextDecoder().decode(contentOf(records, STDERR)),
-    appStatus: new DataView(end.buffer, end.byteOffset).getUint32(0),
-    protocolStatus: end[4]!,
+    appStatus: end === undefined
+      ? -1
+      : new DataView(end.buffer, end.byteOffset).getUint32(0),
+    protocolStatus: end?.[4] ?? -1,
   };
 }
 

@@ -287,16 +287,30 @@ def errors(environ, start_response):
     print("four", file=stream)
     stream.write("unfinished")
     start_response("200 OK", list(TEXT))
-    late.append(stream)
     return [b"done"]
 
 
-late = []
+streams = []
 
 
 def errors_late(environ, start_response):
-    """Writes to the stream of a request that has ended."""
-    late.pop().write("too late\n")
+    """Writes to the stream of the request before."""
+    for stream in streams:
+        stream.write("too late\n")
+    streams[:] = [environ["wsgi.errors"]]
+    start_response("200 OK", list(TEXT))
+    return [b"done"]
+
+
+def errors_racing(environ, start_response):
+    """Ends while another thread writes."""
+    stream = environ["wsgi.errors"]
+
+    def write():
+        for _ in range(20):
+            stream.write(environ["PATH_INFO"] + "\n")
+
+    threading.Thread(target=write).start()
     start_response("200 OK", list(TEXT))
     return [b"done"]
 
