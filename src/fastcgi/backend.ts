@@ -17,7 +17,8 @@ export interface BackendOptions {
   /** Whether connections are kept between requests; default true. Each may
    * occupy a process of the responder's for as long as it is kept. */
   readonly keepAlive?: boolean;
-  /** How long a kept connection may be idle; default 60. */
+  /** How long a connection may be idle; default 60, and 1 where none are kept:
+   * it is then one whose client left before it was open. */
   readonly idleSeconds?: number;
   /** Whether it ends a request that it is told to abort, and takes another on
    * the same connection then; default false: the connection is closed. */
@@ -193,7 +194,8 @@ export class PooledBackend implements Backend {
 
   /** Ends what has lasted too long. True while there is something to look at. */
   tick(now: number, timeoutMs: number): boolean {
-    const { idleSeconds = 60, abortSeconds = 5 } = this.#options;
+    const { keepAlive = true, abortSeconds = 5 } = this.#options;
+    const { idleSeconds = keepAlive ? 60 : 1 } = this.#options;
     for (const connection of [...this.#connections]) {
       const { run } = connection;
       if (run === undefined) {

@@ -214,8 +214,8 @@ export class BackendPool {
     this.#serveQueue();
   }
 
-  /** Fails the request that waits longest, unless another responder will have
-   * time for it. */
+  /** Fails what waits, unless another responder will have time for it or this
+   * one comes back. */
   #unreachable(backend: PooledBackend, error: unknown): void {
     this.#log.debug(`FastCGI: ${backend.name}: ${traceOf(error)}`);
     const hope = backend.supervised ||
@@ -223,12 +223,13 @@ export class BackendPool {
         other.load > 0 || (other.hasRoom && !other.rests)
       );
     if (hope) return;
+    const detail = `${backend.name}: ${String(error)}`;
     for (const run of this.#queue) {
-      return run.fail(
+      run.fail(
         new BackendError(
           502,
           "The FastCGI responder cannot be reached",
-          `${backend.name}: ${String(error)}`,
+          detail,
         ),
       );
     }

@@ -7,8 +7,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { backendHost } from "../../adapters/backend_host.ts";
 import { detectTransport } from "../../adapters/detect.ts";
-import { fastcgiScripts } from "../../src/apps/fastcgi_scripts.ts";
-import { BackendPool } from "../../src/fastcgi/pool.ts";
+import { fastcgiServer } from "../../src/apps/fastcgi_server.ts";
 import { serveHandler } from "../../src/serve.ts";
 import { type PhpFpm, startPhpFpm, until } from "../support/php_fpm.ts";
 
@@ -17,7 +16,6 @@ const root = `${process.cwd()}/tests/php`;
 /** A site in PHP, and what a test needs of it. */
 interface Site {
   readonly php: PhpFpm;
-  readonly pool: BackendPool;
   readonly port: number;
   readonly log: string[];
   ask(path: string, init?: RequestInit): Promise<Response>;
@@ -33,22 +31,18 @@ async function withSite(
   const log: string[] = [];
   const tell = (message: string) => void log.push(message);
   const logger = { debug() {}, info() {}, warn: tell, error: tell };
-  const pool = new BackendPool({ log: logger });
-  pool.add({
+  const backend = fastcgiServer({
     name: php.socket,
+    connect: () => backendHost.connect({ path: php.socket }),
+    host: backendHost,
+    root,
     connections: 4,
     keepAlive,
-    connect: () => backendHost.connect({ path: php.socket }),
-  });
-  const handler = fastcgiScripts(pool, {
-    root,
-    files: backendHost.files,
-    log: logger,
-    hold: { host: backendHost },
     params: [["SCRATCH", php.directory]],
-    sendFile: { roots: [php.directory], files: backendHost.files },
+    sendFileRoots: [php.directory],
+    log: logger,
   });
-  const server = await serveHandler(await detectTransport(), handler, {
+  const server = await serveHandler(await detectTransport(), backend.handler, {
     port: 0,
     log: logger,
   });
@@ -56,14 +50,13 @@ async function withSite(
   try {
     await use({
       php,
-      pool,
       port,
       log,
       ask: (path, init) => fetch(`http://127.0.0.1:${port}${path}`, init),
     });
   } finally {
     await server.shutdown(0);
-    await pool.close();
+    await backend.close();
   }
 }
 
@@ -230,14 +223,13 @@ testSite("more requests at a time than it has children", async ({ ask }) => {
 
 testSite(
   "a client that leaves ends its script",
-  async ({ php, port, pool }) => {
+  async ({ php, port }) => {
     const socket = connect(port, "127.0.0.1");
     socket.on("error", () => {});
     socket.write("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n");
     await new Promise((resolve) => socket.once("data", resolve));
     socket.destroy();
     await until(() => existsSync(php.file("ended")), "The end of the script");
-    assertEquals(pool.waiting, 0);
   },
 );
 

@@ -464,7 +464,7 @@ test("BackendPool loses no more than what a responder had in hand", async () => 
 test("BackendPool says when a responder cannot be reached", async () => {
   const bench = new Bench();
   bench.responder.refusal = new Error("connect ECONNREFUSED");
-  const asked = [bench.ask(), bench.ask()];
+  const asked = Array.from({ length: 5 }, () => bench.ask());
   for (const one of asked) {
     await assertFails(one, 502, "cannot be reached");
     const error = await one.result.catch((error: BackendError) => error);
@@ -837,6 +837,54 @@ test("BackendPool makes the responder wait beyond its buffer", async () => {
   client.drain();
   await result;
   assertEquals(client.content, "x".repeat(400_000));
+  await bench.close();
+});
+
+test("BackendPool settles every request, whatever the responder says", async () => {
+  const random = randomOf(3);
+  const bench = new Bench({ timeoutSeconds: 0.001 });
+  for (let round = 0; round < 150; round++) {
+    const parts = [stdout(head, random(9)), stdout("x".repeat(random(40)))];
+    if (random(2) === 0) parts.push(stderr("y"));
+    parts.push(endRequest(0, random(5) === 0 ? random(5) : 0));
+    if (random(8) === 0) parts.push(endRequest());
+    const bytes = concat(parts);
+    for (let faults = random(3); faults > 0; faults--) {
+      bytes[random(bytes.length)] = random(256);
+    }
+    const { streams } = bench.responder;
+    const requests = () =>
+      streams.reduce((sum, stream) => sum + arrived(stream).length, 0);
+    const before = requests();
+    const { result } = bench.ask();
+    while (requests() === before) await Promise.resolve();
+    const stream = streams.find(({ closed }) => !closed)!;
+    const cut = random(bytes.length);
+    stream.push(bytes.subarray(0, cut));
+    stream.push(bytes.subarray(cut));
+    if (random(4) === 0) stream.end();
+    const outcome = await result.then(() => undefined, (error) => error);
+    assert(outcome === undefined || outcome instanceof BackendError, outcome);
+  }
+  await bench.close();
+});
+
+/** The same numbers below a bound each time. */
+function randomOf(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+    return (state >>> 8) % below;
+  };
+}
+
+test("BackendPool closes a connection that nobody came for", async () => {
+  const bench = new Bench({ keepAlive: false, idleSeconds: 0.001 });
+  const { exchange, result } = bench.ask();
+  exchange.controller.abort();
+  const stream = await bench.responder.stream(0);
+  await result.catch(() => {});
+  await stream.untilClosed();
   await bench.close();
 });
 
