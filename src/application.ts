@@ -90,18 +90,19 @@ function checkType(
   );
 }
 
-/** Loads the application and its hooks as if it were to be served. Rejects with
- * `CommandError`. */
+/** Loads the application and its hooks as if it were to be served, and resolves
+ * with what is probably not as it was meant. Rejects with `CommandError`. */
 export async function checkApplication(
   configuration: LoadedConfig,
   host: Host,
-): Promise<void> {
+): Promise<readonly string[]> {
   const found = await loadFor(configuration.config, host);
   await hooksOf(configuration, found);
-  if (found.kind !== "python") return;
+  if (found.kind !== "python") return warningsOf(found, configuration.config);
   const config = { ...configuration.config, pythonWorkers: 1 };
   const log = { ...silentLogger, critical() {} };
   await (await serveApplication(found, config, host, log, {})).close();
+  return [];
 }
 
 /** An application that can be asked. */

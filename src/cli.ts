@@ -204,7 +204,9 @@ async function runCommand(
   }
   if (command.switches.includes("check-config")) {
     applyEnvironment(config, host);
-    await checkApplication(loaded, host);
+    for (const warning of await checkApplication(loaded, host)) {
+      host.write("stderr", `headgate: ${warning}\n`);
+    }
     return print(host, (await import("./config_report.ts")).configIsRight);
   }
   if (task === "dev") return await startDeveloping(loaded, args, runtime);

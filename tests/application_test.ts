@@ -91,6 +91,14 @@ test("a module says where to listen, what to bound and what to answer", async ()
   });
 });
 
+test("--check-config tells what nothing reads", async () => {
+  await withModule(saying(1, "tls: {},"), async (file) => {
+    await using command = new Command([file, "--check-config"]);
+    assertEquals(await command.ended(), 0);
+    assertStringIncludes(command.stderr, "headgate: Nothing reads tls of");
+  });
+});
+
 test("the command line and HEADGATE_BIND go before a module, that before PORT", async () => {
   const [ours, port] = [await freePort(), await freePort()];
   await withModule(saying(port), async (file) => {

@@ -75,6 +75,32 @@ test("informational() goes before the response, from every kind of application",
   }
 });
 
+test("informational() and 100 (Continue) do not get in each other's way", async () => {
+  const stream = new MemoryStream([
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n" +
+    "Expect: 100-continue\r\n\r\n",
+  ]);
+  const handler = fetchHandler(async (request, info) => {
+    void info.informational(103);
+    const text = await request.text();
+    void info.informational(103);
+    return new Response(text);
+  });
+  createGateway(handler).accept(stream);
+  await stream.untilQuiet();
+  const before = parseResponses(stream.output);
+  assertEquals(before.map(({ status }) => status), [103, 100]);
+  stream.push("ab");
+  await stream.untilQuiet();
+  stream.end();
+  await stream.untilClosed();
+  assertEquals(
+    parseResponses(stream.output).map(({ status }) => status),
+    [103, 100, 103, 200],
+  );
+  assertEquals(stream.misuse, []);
+});
+
 test("informational() is dropped by hosts that know nothing of it", async () => {
   const handle = toFetch(fetchHandler(hinting));
   const response = await handle(new Request("http://a/"), {});
