@@ -80,6 +80,24 @@ async function ask(
 
 // ---- Applications ----
 
+test("fastcgi() packs all parameters into one", async () => {
+  const request = {
+    target: "/a?b=c",
+    fields: [["Host", "example.com"]] as const,
+  };
+  const plain = await ask(request);
+  const packed = await ask(request, hello, { packed: true });
+  const { HEADGATE_ENVIRON = "", ...rest } = packed.bench.requests[0]!.params;
+  assertEquals(rest, {});
+  const names = HEADGATE_ENVIRON.split("\0").filter((_, at) => at % 2 === 0);
+  const values = HEADGATE_ENVIRON.split("\0").filter((_, at) => at % 2 === 1);
+  assertEquals(names.pop(), "");
+  assertEquals(
+    Object.fromEntries(names.map((name, at) => [name, values[at]])),
+    plain.bench.requests[0]!.params,
+  );
+});
+
 test("fastcgi() has an application answer", async () => {
   const { exchange, bench } = await ask(
     {

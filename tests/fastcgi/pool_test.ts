@@ -551,6 +551,51 @@ test("BackendPool sends again no more than once", async () => {
   await bench.close();
 });
 
+test("BackendPool sends nothing again that a supervised responder lost", async () => {
+  const bench = new Bench({ supervised: true });
+  const asked = await onKept(bench, {});
+  bench.responder.streams[0]!.end();
+  await assertFails(asked, 502, "closed the connection");
+  await bench.close();
+});
+
+test("BackendPool waits for a supervised responder, or whoever takes its place", async () => {
+  const bench = new Bench({ supervised: true });
+  bench.responder.refusal = new Error("connect ECONNREFUSED");
+  const asked = [bench.ask(), bench.ask()];
+  const other = new FakeResponder();
+  other.answer = () => head;
+  // It is tried, and then left alone.
+  await new Promise((resolve) => setTimeout(resolve));
+  bench.add(other, { supervised: true });
+  await Promise.all(asked.map(({ result }) => result));
+  assertEquals(bench.responder.streams.length, 0);
+  await bench.close();
+});
+
+test("BackendPool takes the end of one connection for the end of a supervised responder", async () => {
+  const bench = new Bench({ supervised: true, connections: 3 });
+  const lost = [bench.ask(), bench.ask({ method: "POST" })];
+  await bench.responder.request(0);
+  await bench.responder.request(1);
+  bench.responder.streams[0]!.end();
+  await assertRejects(
+    () => Promise.all(lost.map(({ result }) => result)),
+    BackendError,
+    "closed the connection",
+  );
+  const { exchange, result } = bench.ask({ target: "/next" });
+  const other = new FakeResponder();
+  other.answer = () => `${head}next`;
+  bench.add(other, { supervised: true });
+  await result;
+  assertEquals(exchange.response.content, "next");
+  assertEquals(bench.responder.streams.length, 2);
+  bench.responder.streams[1]!.end();
+  for (const one of lost) await assertFails(one, 502, "closed the connection");
+  await bench.close();
+});
+
 test("BackendPool sends on another connection what a dead one did not take", async () => {
   const bench = new Bench();
   const before = bench.ask();

@@ -225,7 +225,7 @@ test("an application that never loads again is answered 503 for", async () => {
     await response.text();
     assertEquals(response.status, 503);
     assert(response.headers.has("retry-after"));
-    await application.logged(/^error No other .*Python was ended by SIGSEGV/);
+    await application.logged(/^error No other .*Python was ended by SIGKILL/);
   }, "crashing:app");
 });
 
