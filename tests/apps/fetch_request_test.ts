@@ -300,8 +300,12 @@ test("new Request(request, init) changes what it says", async () => {
   assertEquals([elsewhere.method, elsewhere.url], ["PUT", "http://b/c"]);
 });
 
-test("fetch(request) sends it on", async () => {
+/** Runs `use` beside a server that answers with what it was asked, or never. */
+async function withServer(
+  use: (host: string) => Promise<void>,
+): Promise<void> {
   const server = createServer(async (asked, answer) => {
+    if (asked.url === "/never") return;
     let content = "";
     for await (const piece of asked) content += String(piece);
     answer.end(
@@ -313,17 +317,72 @@ test("fetch(request) sends it on", async () => {
   );
   try {
     const { port } = server.address() as AddressInfo;
-    const asked = request({
-      method: "POST",
-      target: "/on?b",
-      fields: [["Host", `127.0.0.1:${port}`], ["X-A", "c"]],
-      content: ["con", "tent"],
-    });
-    assertEquals(await (await fetch(asked)).text(), "POST /on?b c content");
+    await use(`127.0.0.1:${port}`);
   } finally {
     server.close();
     server.closeAllConnections();
   }
+}
+
+test("fetch(request) sends it on", () =>
+  withServer(async (host) => {
+    const asked = request({
+      method: "POST",
+      target: "/on?b",
+      fields: [["Host", host], ["X-A", "c"]],
+      content: ["con", "tent"],
+    });
+    assertEquals(await (await fetch(asked)).text(), "POST /on?b c content");
+  }));
+
+test("what has no content is sent on, in whatever way", () =>
+  withServer(async (host) => {
+    for (const method of ["GET", "DELETE", "OPTIONS"]) {
+      const make = (target: string) =>
+        request({ method, target, fields: [["Host", host], ["X-A", "c"]] });
+      const elsewhere = `http://${host}/b`;
+      const ways: [Promise<Response>, string][] = [
+        [fetch(make("/a?b")), "/a?b c"],
+        [fetch(make("/a"), { headers: { "x-a": "d" } }), "/a d"],
+        [fetch(elsewhere, make("/a")), "/b c"],
+        [fetch(new Request(make("/a"))), "/a c"],
+        [fetch(new Request(elsewhere, make("/a"))), "/b c"],
+        [fetch(make("/a").clone()), "/a c"],
+      ];
+      for (const [sent, expected] of ways) {
+        assertEquals(await (await sent).text(), `${method} ${expected} `);
+      }
+    }
+  }));
+
+test("what is sent on is aborted when the peer leaves", () =>
+  withServer(async (host) => {
+    const fields: [string, string][] = [["Host", host]];
+    const ways: ((asked: Request) => Promise<Response>)[] = [
+      (asked) => fetch(asked),
+      (asked) => fetch(new Request(asked)),
+      (asked) => fetch(asked.clone()),
+    ];
+    for (const send of ways) {
+      const exchange = new FakeExchange({ target: "/never", fields });
+      const sent = send(openRequest(exchange).request);
+      exchange.controller.abort();
+      await assertRejects(() => sent);
+    }
+  }));
+
+test("headers that were changed go along", async () => {
+  const asked = request({ fields: [["Host", "a"], ["X-A", "b"]] });
+  asked.headers.set("x-a", "c");
+  asked.headers.append("x-d", "e");
+  for (const other of [new Request(asked), asked.clone()]) {
+    assertEquals([other.headers.get("x-a"), other.headers.get("x-d")], [
+      "c",
+      "e",
+    ]);
+  }
+  assertEquals(asked.headers.get("x-a"), "c");
+  assertEquals(await asked.text(), "");
 });
 
 test("the signal is aborted when the peer leaves", () => {
