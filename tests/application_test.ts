@@ -166,8 +166,9 @@ test("a module that is a server by itself is explained", async () => {
     assertEquals(command.outcome, 1);
     assertStringIncludes(
       command.stderr,
-      `exports no application, and listens on http://127.0.0.1:${port} itself`,
+      "exports no application, and listens on http://",
     );
+    assertStringIncludes(command.stderr, `:${port} itself`);
     assertStringIncludes(command.stderr, "export default { fetch }");
   });
 });
