@@ -55,6 +55,10 @@ export interface BackendEvents {
 /** How long one that cannot be reached is not tried while others can. */
 const REST_MS = 1000;
 
+/** How long it takes to learn that a process has ended of which a connection
+ * has. */
+const LEAVING_MS = 100;
+
 /** A {@linkcode Backend} as its pool sees it. */
 export class PooledBackend implements Backend {
   readonly name: string;
@@ -121,7 +125,7 @@ export class PooledBackend implements Backend {
       stream = await this.#options.connect();
     } catch (error) {
       this.opening--;
-      this.#rest();
+      this.#rest(REST_MS);
       this.#checkRetired();
       throw error;
     }
@@ -134,8 +138,8 @@ export class PooledBackend implements Backend {
     void connection.receive();
   }
 
-  #rest(): void {
-    this.#restsUntil = performance.now() + REST_MS;
+  #rest(ms: number): void {
+    this.#restsUntil = performance.now() + ms;
   }
 
   running(): readonly RunningRequest[] {
@@ -183,9 +187,11 @@ export class PooledBackend implements Backend {
       this.#log.debug(`FastCGI: ${this.name}: ${traceOf(error)}`);
     }
     this.#checkRetired();
-    // Where one connection ends, the process has, though its socket may still
-    // take another.
-    if (this.supervised && connection.left) this.#rest();
+    // Its process has ended, though its socket may take a connection yet. One
+    // that only cuts a response has begun it.
+    if (this.supervised && connection.left && run?.answered !== true) {
+      this.#rest(LEAVING_MS);
+    }
     if (run !== undefined) {
       this.#events.lost(run, error, connection.uses > 1 && !this.supervised);
     }

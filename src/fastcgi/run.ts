@@ -99,7 +99,6 @@ export class Run implements RunningRequest {
   #surplus = false;
   #errors: LogErrorStream | undefined;
   #decoder: TextDecoder | undefined;
-  /** Whether a byte of the response has come. */
   #answered = false;
   /** Whether some of the content was read, so that it cannot be sent again. */
   #contentTaken = false;
@@ -117,6 +116,11 @@ export class Run implements RunningRequest {
       this.#resolve = resolve;
       this.#reject = reject;
     });
+  }
+
+  /** Whether a byte of the response has come. */
+  get answered(): boolean {
+    return this.#answered;
   }
 
   /** Whether it may be sent again after a connection was lost that may have

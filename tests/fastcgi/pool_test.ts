@@ -596,6 +596,22 @@ test("BackendPool takes the end of one connection for the end of a supervised re
   await bench.close();
 });
 
+test("BackendPool does not take a response that is cut for that", async () => {
+  const bench = new Bench({ supervised: true });
+  const cut = bench.ask();
+  await bench.responder.request();
+  bench.responder.streams[0]!.push(stdout(`${head}begun`));
+  bench.responder.streams[0]!.end();
+  await assertFails(cut, 502, "closed the connection");
+  const next = bench.ask();
+  await new Promise((resolve) => setTimeout(resolve));
+  assertEquals(bench.responder.streams.length, 2);
+  await bench.responder.request(1);
+  bench.responder.streams[1]!.push(concat([stdout(head), endRequest()]));
+  await next.result;
+  await bench.close();
+});
+
 test("BackendPool sends on another connection what a dead one did not take", async () => {
   const bench = new Bench();
   const before = bench.ask();
