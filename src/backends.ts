@@ -6,13 +6,11 @@
  * @module
  */
 import type { ApplicationName } from "./apps/application_name.ts";
-import type { SendFileOptions } from "./apps/send_file.ts";
 import type { ServerAddress } from "./apps/server_address.ts";
 import type { ServedApplication } from "./application.ts";
 import type { BackendHost } from "./backend_host.ts";
 import type { Config } from "./config.ts";
 import type { Handler } from "./exchange.ts";
-import type { BackendPool } from "./fastcgi/pool.ts";
 import type { Host } from "./host.ts";
 import type { LeveledLogger } from "./log.ts";
 import type { PythonName } from "./python/name.ts";
@@ -101,55 +99,25 @@ async function serveServer(
       residentBytes: () => 0,
     };
   }
-  const { BackendPool } = await import("./fastcgi/pool.ts");
-  const pool = new BackendPool({
-    log,
-    queueSeconds: config.queueSeconds,
-    timeoutSeconds: finiteOrZero(config.backendSeconds),
-  });
-  pool.add({
+  const { fastcgiServer } = await import("./apps/fastcgi_server.ts");
+  const server = fastcgiServer({
     name,
-    connections: config.connections,
     connect: () => machine.connect(connect),
-  });
-  return {
-    handler: await fastCgiHandler(pool, terms, machine),
-    close: () => pool.close(),
-    residentBytes: () => 0,
-  };
-}
-
-/** With a root it runs scripts of a directory; else it has every path. */
-async function fastCgiHandler(
-  pool: BackendPool,
-  { config, host, log }: BackendTerms,
-  machine: BackendHost,
-): Promise<Handler> {
-  const options = {
-    log,
-    hold: { spool: config.spool, host: machine },
-    ...await sendFileOf(config, machine),
-  };
-  if (config.root === undefined) {
-    const { fastcgi } = await import("./apps/fastcgi.ts");
-    return fastcgi(pool, options);
-  }
-  const { fastcgiScripts } = await import("./apps/fastcgi_scripts.ts");
-  return fastcgiScripts(pool, {
-    ...options,
+    host: machine,
     root: config.root,
     index: config.index,
-    files: await host.files(),
+    connections: config.connections,
+    queueSeconds: config.queueSeconds,
+    timeoutSeconds: finiteOrZero(config.backendSeconds),
+    spool: config.spool,
+    sendFileRoots: await resolved(config.sendFileRoots, machine),
+    log,
   });
-}
-
-async function sendFileOf(
-  { sendFileRoots }: Config,
-  machine: BackendHost,
-): Promise<{ sendFile?: SendFileOptions }> {
-  if (sendFileRoots.length === 0) return {};
-  const roots = await resolved(sendFileRoots, machine);
-  return { sendFile: { roots, files: machine.files } };
+  return {
+    handler: server.handler,
+    close: () => server.close(),
+    residentBytes: () => 0,
+  };
 }
 
 /** Files are compared with their directories by where they are in the end. */
