@@ -46,7 +46,8 @@ export async function startCgiProgram(
 /** What ails the machine, and may be over soon. */
 const passing = ["EAGAIN", "EMFILE", "ENFILE", "ENOMEM"];
 
-/** How long a program has between being asked to end and being made to. */
+/** How long a program, and what it has started, have between being asked to end
+ * and being made to. */
 const graceMs = 2000;
 
 /** How long the end of a program that has closed its output is waited for, as it
@@ -64,7 +65,6 @@ export class CgiProgram implements Responder {
   /** It is made to end. */
   #ending = false;
   #end: ProgramEnd | undefined;
-  #killing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(file: string, program: Program, log: Logger) {
     this.name = file;
@@ -111,20 +111,16 @@ export class CgiProgram implements Responder {
     if (late) this.#warn("still runs long after its response");
     // What it has started ends with it.
     this.#program.kill("SIGTERM", "group");
-    if (this.#end !== undefined) this.#kill();
-    else this.#killing = setTimeout(() => this.#kill(), graceMs);
-  }
-
-  #kill(): void {
-    clearTimeout(this.#killing);
-    this.#program.kill("SIGKILL", "group");
-    // Somebody who has left the group may hold its output.
-    this.#program.closeOutput();
+    setTimeout(() => {
+      this.#program.kill("SIGKILL", "group");
+      // Somebody who has left the group may hold its output.
+      this.#program.closeOutput();
+    }, graceMs);
   }
 
   #finish(end: ProgramEnd): void {
     this.#end = end;
-    if (this.#ending) return this.#kill();
+    if (this.#ending) return;
     const { code, signal } = end;
     if (code === 0) return;
     this.#warn(signal === null ? `ended with ${code}` : `ended by ${signal}`);

@@ -132,9 +132,9 @@ export class Dialogue {
       missing -= piece.length;
       await this.#pass(response, piece);
     }
-    if (this.#reason !== undefined) throw this.#reason;
     if (head.contentLength === undefined) {
       await this.#responder.checkWhole();
+      // Whoever is made to end does not end as meant.
       if (this.#reason !== undefined) throw this.#reason;
     }
     await response.end();

@@ -207,13 +207,15 @@ test("start() rejects where there is no such program, or none at all", async () 
 test("start() passes standard error on in lines, long ones in parts", async () => {
   const lines: string[] = [];
   const program = await shell(
-    `printf 'one\\n\\ntwo\\nthree' >&2; printf '%020000d' 0 >&2`,
+    `printf 'one\\n\\n%09000d\\nthree' 0 >&2; printf '%020000d' 0 >&2`,
     { errors: (line) => void lines.push(line) },
   );
   await program.ended;
-  await until(() => lines.length >= 6, "the lines");
-  assertEquals(lines.slice(0, 3), ["one", "", "two"]);
-  assertEquals(lines.slice(3).map(({ length }) => length), [
+  await until(() => lines.length >= 7, "the lines");
+  assertEquals(lines.slice(0, 2), ["one", ""]);
+  assertEquals(lines.slice(2).map(({ length }) => length), [
+    8192,
+    9000 - 8192,
     8192,
     8192,
     20_005 - 2 * 8192,

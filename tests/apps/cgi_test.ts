@@ -637,6 +637,36 @@ test("cgi(): a program that is too slow is ended, with all that it has started",
   await untilGone(await pidIn(bench.path("child")));
 });
 
+test("cgi(): what a program has started is asked to end, too", async () => {
+  if (!onUnix) return;
+  await using bench = new Bench();
+  bench.script(
+    "child",
+    `trap 'echo $$ > ${bench.path("asked")}; exit' TERM\n` +
+      `echo $$ > ${bench.path("pid")}; while :; do sleep 0.02; done`,
+  );
+  bench.script("parent", `${bench.path("child")} & wait`);
+  await bench.serve();
+  const client = await bench.connect();
+  await client.send("GET /parent HTTP/1.1\r\nHost: a\r\n\r\n");
+  const child = await pidIn(bench.path("pid"));
+  await client.close();
+  assertEquals(await pidIn(bench.path("asked")), child);
+  await untilGone(child);
+});
+
+test("cgi(): a program that has ended in time is left alone", async () => {
+  if (!onUnix) return;
+  await using bench = new Bench();
+  bench.script("fast", "printf 'Content-Type: a/b\\n\\nok'");
+  bench.script("slow", "exec sleep 100");
+  await bench.serve({ timeoutSeconds: 0.3 });
+  assertEquals(text(await bench.ask("/fast")), "ok");
+  // Its time would be over before that of the next one.
+  assertEquals((await bench.ask("/slow")).status, 504);
+  assertEquals(bench.log.lines.length, 1, bench.log.text);
+});
+
 test("cgi(): time in which a client sends nothing is not the program's", async () => {
   if (!onUnix) return;
   await using bench = new Bench();

@@ -4,6 +4,7 @@ import {
   assertEquals,
   assertMatch,
   assertNotMatch,
+  assertRejects,
   assertStringIncludes,
 } from "@std/assert";
 import process from "node:process";
@@ -12,7 +13,9 @@ import { backendHost } from "../../adapters/backend_host.ts";
 import { detectTransport } from "../../adapters/detect.ts";
 import { scgi, type ScgiOptions } from "../../src/apps/scgi.ts";
 import type { Program } from "../../src/backend_host.ts";
+import { HttpError } from "../../src/errors.ts";
 import { serveHandler, type Server } from "../../src/serve.ts";
+import { FakeExchange } from "../support/fake_exchange.ts";
 import { latin1 } from "../support/octets.ts";
 import { RawClient } from "../support/raw_client.ts";
 import { type ParsedResponse, parseResponses } from "../support/responses.ts";
@@ -165,10 +168,13 @@ test("scgi(): chunked content is refused where nothing is read ahead", async () 
 });
 
 test("scgi(): a path cannot add a variable", async () => {
-  await using bench = await Bench.start();
-  if (bench === undefined) return;
-  const { status } = await bench.ask("/a%00REMOTE_USER%00root");
-  assertEquals(status, 400);
+  const connect = () => Promise.reject(new Error("It is not to be asked"));
+  const exchange = new FakeExchange({ target: "/a%00REMOTE_USER%00root" });
+  await assertRejects(
+    async () => await scgi(connect, { host: backendHost })(exchange),
+    HttpError,
+    "NUL in the path",
+  );
 });
 
 test("scgi(): a path in Location is answered by the server", async () => {
@@ -203,6 +209,20 @@ test("scgi(): a server that is too slow is left, and 504", async () => {
   if (bench === undefined) return;
   assertEquals((await bench.ask("/stall")).status, 504);
   await bench.saying("left");
+});
+
+test("scgi(): a response that does not go on is cut", async () => {
+  await using bench = await Bench.start({ timeoutSeconds: 0.2 });
+  if (bench === undefined) return;
+  const client = await bench.connect();
+  try {
+    await client.send("GET /begin HTTP/1.1\r\nHost: a\r\n\r\n");
+    await client.untilEnded();
+    assertStringIncludes(client.receivedText, "unfinished");
+    assertNotMatch(client.receivedText, /\r\n0\r\n\r\n$/);
+  } finally {
+    await client.close();
+  }
 });
 
 test("scgi(): a client that leaves takes its connection along", async () => {

@@ -66,6 +66,11 @@ def stall(connection, environ, content):
     print("left", flush=True)
 
 
+def begin(connection, environ, content):
+    connection.sendall(b"Content-Type: text/plain\n\nunfinished")
+    connection.recv(1)
+
+
 def broken(connection, environ, content):
     """Breaks the connection within its response."""
     connection.sendall(b"Content-Type: text/plain\n\nunfinished")
@@ -79,6 +84,7 @@ actions = {
     "redirect": redirect,
     "nothing": nothing,
     "stall": stall,
+    "begin": begin,
     "broken": broken,
     "unread": nothing,
 }
