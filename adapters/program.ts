@@ -169,38 +169,24 @@ class ChildProgram implements Program {
 /** The writing end of a program's standard input. */
 class Input {
   readonly #stream: Writable;
-  /** The writes that wait for the program: how to fail them. */
-  readonly #pending = new Set<(cause?: Error | null) => void>();
 
   constructor(stream: Writable) {
     this.#stream = stream;
-    stream.on("error", (cause) => this.#refuse(cause));
-    // Not every runtime answers what was pending when the program left.
-    stream.once("close", () => this.#refuse());
+    stream.on("error", ignore); // each write tells its own
   }
 
   write(bytes: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
-      const refuse = (cause?: Error | null) => {
-        this.#pending.delete(refuse);
-        reject(new StreamError("The program reads no more", { cause }));
-      };
-      this.#pending.add(refuse);
       this.#stream.write(bytes, (cause) => {
         // Node tells no cause to what was pending when the program left.
-        if (cause || this.#stream.destroyed) return refuse(cause);
-        this.#pending.delete(refuse);
-        resolve();
+        if (!cause && !this.#stream.destroyed) return resolve();
+        reject(new StreamError("The program reads no more", { cause }));
       });
     });
   }
 
   close(): void {
     this.#stream.end();
-  }
-
-  #refuse(cause?: Error): void {
-    for (const refuse of this.#pending) refuse(cause);
   }
 }
 

@@ -266,11 +266,15 @@ test("write() waits for the program, and fails when it reads no more", async () 
 
 test("a write that is pending fails when the program ends", async () => {
   const program = await shell("exec sleep 100");
-  const writing = Promise.resolve(program.write(pattern(4_000_000)));
-  writing.catch(() => {});
+  const writes = [1, 2].map(() =>
+    Promise.resolve(program.write(pattern(4_000_000)))
+  );
+  for (const writing of writes) writing.catch(() => {});
   program.kill("SIGTERM");
   assertEquals(await program.ended, { code: null, signal: "SIGTERM" });
-  await assertRejects(() => writing, StreamError);
+  for (const writing of writes) {
+    await assertRejects(() => writing, StreamError);
+  }
   end(program);
 });
 
