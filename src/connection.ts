@@ -16,6 +16,7 @@ import { CR, LF } from "./http/bytes.ts";
 import { firstLine, type ParsedHead, parseRequestHead } from "./http/head.ts";
 import { HeadReader } from "./http/head_reader.ts";
 import { reasonPhrase } from "./http/status.ts";
+import type { Limits } from "./limits.ts";
 import { escapeForLog, traceOf } from "./logger.ts";
 import { type Terms, WireResponse } from "./response.ts";
 import type { ByteStream } from "./stream.ts";
@@ -48,7 +49,8 @@ export class Connection {
   readonly #gate: Gate;
   readonly #stream: ByteStream;
   readonly #wire: Wire;
-  readonly #heads = new HeadReader();
+  /** Knows the last head again; made for whoever asks a second time. */
+  #heads: HeadReader | undefined;
   #phase = IDLE;
   /** On the gate's clock; when the phase has lasted too long. */
   #deadline: number;
@@ -155,7 +157,7 @@ export class Connection {
       return undefined;
     }
     this.#examined = size;
-    const head = this.#heads.read(wire.buffer, wire.start, wire.end, limits);
+    const head = this.#readHead(wire, limits);
     if (head === undefined) return undefined;
     if (head.contentLength > limits.content) {
       throw new HttpError(413, "Content too large", String(head.contentLength));
@@ -165,6 +167,17 @@ export class Connection {
     this.#row = this.#gate.watch?.begin(wire.buffer, wire.start, headEnd);
     wire.start = headEnd;
     return head;
+  }
+
+  #readHead(
+    { buffer, start, end }: Wire,
+    limits: Limits,
+  ): ParsedHead | undefined {
+    if (this.#requests === 0) {
+      return parseRequestHead(buffer, start, end, limits);
+    }
+    this.#heads ??= new HeadReader();
+    return this.#heads.read(buffer, start, end, limits);
   }
 
   /** Looks for the first byte of a request; false while it has not come. */
@@ -400,7 +413,7 @@ export class Connection {
     }
     // Who is silent for a while owns no memory of ours.
     if (this.#phase === IDLE && now - this.#idleSince >= FORGET_SECONDS) {
-      this.#heads.forget();
+      this.#heads = undefined;
     }
     if (now >= this.#deadline) this.#expire();
   }

@@ -1077,7 +1077,7 @@ test("Connection is not idle while its last response is not taken", async () => 
   assertEquals(bench.contents, ["/"]);
 });
 
-test("Connection keeps the last head for a short while", async () => {
+test("Connection keeps the last head of a peer that asks again, for a short while", async () => {
   const heads: RequestHead[] = [];
   const gate = {
     handler: (exchange: Exchange) => {
@@ -1095,7 +1095,7 @@ test("Connection keeps the last head for a short while", async () => {
   const stream = new MemoryStream([get("/")]);
   const connection = new Connection(gate, stream);
   const ended = connection.run();
-  for (const seconds of [0, 0.5, 2]) {
+  for (const seconds of [0, 0, 0.5, 2]) {
     await stream.untilQuiet();
     gate.now += seconds;
     connection.tick();
@@ -1104,9 +1104,10 @@ test("Connection keeps the last head for a short while", async () => {
   await stream.untilQuiet();
   stream.end();
   await ended;
-  assertEquals(heads.length, 4);
-  assert(heads[1] === heads[0] && heads[2] === heads[0]);
-  assert(heads[3] !== heads[0], "kept for a silent connection");
+  assertEquals(heads.length, 5);
+  assert(heads[1] !== heads[0], "kept for who asks once");
+  assert(heads[2] === heads[1] && heads[3] === heads[1]);
+  assert(heads[4] !== heads[1], "kept for a silent connection");
 });
 
 // What the application is given

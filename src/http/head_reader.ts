@@ -61,9 +61,4 @@ export class HeadReader implements Recall {
     this.#passOver = 2 ** this.#doubt;
     return undefined;
   }
-
-  /** Lets go of the last head. */
-  forget(): void {
-    this.#last = undefined;
-  }
 }

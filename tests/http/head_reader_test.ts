@@ -177,12 +177,3 @@ test("HeadReader goes on although fields of one length always differ", () => {
   for (let i = 0; i < 20; i++) heads.add(read(reading, numbered(1))!);
   assert(heads.size < 10, `${heads.size} of 20 were read`);
 });
-
-test("HeadReader.forget() lets go of the last head", () => {
-  const { reader, reading } = readerOf(page);
-  const first = read(reading, page);
-  reader.forget();
-  const next = read(reading, page)!;
-  assert(next !== first);
-  assertEquals(next.fields.recurs, false);
-});
