@@ -30,9 +30,9 @@ is: where the application fails behind the head, or gives less content than its
 Content-Length says, the connection is closed without END_REQUEST, because not
 every client looks at appStatus.
 
-A params stream may hold one pair alone, HEADGATE_ENVIRON, with the length of
-its value in four bytes: that value is then all names and values, separated by
-NUL.  It is read three times faster than pairs are.
+A params stream may hold one pair alone, HEADGATE_ENVIRON: its value is then all
+names and values, separated by NUL.  Where the length of that value takes four
+bytes, it is read three times faster than pairs are.
 """
 
 import argparse
@@ -329,7 +329,7 @@ class _Exchange:
             if close is not None:
                 close()
         except BaseException as error:
-            self.errors.report(f"{self._name()}: closing the body failed", error)
+            self.errors.report(f"{self._name()}: closing the body", error)
         if self.ended_at and time.monotonic() - self.ended_at > _LONG_CLOSE:
             server.ends_late = True
         if not self.ended:
@@ -487,7 +487,7 @@ class _Exchange:
         if self.sends_content and self.sent < self.declared and not self.failed:
             self.failed = True
             self.errors.write(
-                f"{self._name()}: the body is shorter than its Content-Length, "
+                f"The body is shorter than its Content-Length: "
                 f"{self.sent} bytes of {self.declared}\n"
             )
         self.errors.end()
@@ -501,7 +501,7 @@ class _Exchange:
         """Answers for an application that raised."""
         # Where the client has left, its leaving is what the application tells of.
         if not _is_departure(error):
-            self.errors.report(f"{self._name()} failed", error)
+            self.errors.report(self._name(), error)
         if self.ended:
             return
         # Without the surplus the response is whole.
@@ -617,10 +617,15 @@ class _Errors:
             self.flush()
         self.ended = True
 
-    def report(self, what, error):
-        """Writes a traceback, beginning where the application's own begins."""
+    def report(self, place, error):
+        """Writes a traceback, beginning where the application's own begins.
+
+        Whoever reads FCGI_STDERR knows of which request it is; behind the end
+        of that `place` tells.
+        """
         try:
-            self.write(f"{what}\n{_traceback_of(error)}")
+            text = _traceback_of(error)
+            self.write(f"{place}:\n{text}" if self.ended else text)
         except Exception:
             # Without memory, say; the request has failed anyhow.
             pass
@@ -792,10 +797,14 @@ class _Connection:
                 return None
         environ = self.server.environ.copy()
         if params[:1] == b"\x10" and params[5:21] == b"HEADGATE_ENVIRON":
-            spelled = str(params[21:], "latin-1").split("\0")
-            environ.update(zip(spelled[::2], spelled[1::2]))
+            packed = str(params[21:], "latin-1")
         else:
             environ.update(_read_pairs(params))
+            packed = environ.pop("HEADGATE_ENVIRON", None)
+        if packed is not None:
+            packed = packed.split("\0")
+            environ.update(zip(packed[::2], packed[1::2]))
+        else:
             # Neither is a name of an environ, and the last is a trap (httpoxy).
             environ.pop("HTTP_CONTENT_TYPE", None)
             environ.pop("HTTP_CONTENT_LENGTH", None)

@@ -169,6 +169,12 @@ test("HEADGATE_ENVIRON spells the same environ", () =>
     };
     const packed = await ask(packedEnviron(params));
     assertEquals(packed, await ask(pairs(params)));
+    // However its one pair is spelled, and with a NUL behind the last value.
+    const value = Object.entries(params).flat().join("\0") + "\0";
+    assertEquals(packed, await ask(pairs({ HEADGATE_ENVIRON: value })));
+    const short = await ask(pairs({ HEADGATE_ENVIRON: "X_A\0b\0X_C\0\0" }));
+    assertMatch(short, /X_A='b'\nX_C=''\n/);
+    assert(!short.includes("HEADGATE_ENVIRON"), short);
     assertMatch(packed, /HTTP_X_WIDE='\\xe9'/);
   }));
 

@@ -170,7 +170,7 @@ test("whatever is raised before the head is a 500 and a traceback", () =>
       const answer = await client.ask({ QUERY_STRING, PATH_INFO: "/here" });
       assertFailed(
         answer,
-        new RegExp(`^GET '/here' failed\nTraceback[^]*${QUERY_STRING}: on`),
+        new RegExp(`^Traceback[^]*${QUERY_STRING}: on`),
       );
       // Frames of the server's own are not the application's business.
       assert(!answer.errors.includes("headgate_wsgi"), answer.errors);
@@ -199,6 +199,7 @@ test("what close() raises is told, and the response stays whole", () =>
     const answer = await responder.ask();
     assertEquals([answer.text, answer.appStatus], ["whole", 0]);
     await responder.untilErrors("RuntimeError: in close");
+    assertMatch(responder.errors, /^GET '\/': closing the body:\nTraceback/);
     assertEquals(responder.printed, "next b'whole'\nclose\n");
   }));
 
@@ -273,7 +274,7 @@ test("never more than Content-Length is sent, and less cuts the connection", () 
     await responder.untilErrors("longer than its Content-Length, 3");
     const shorter = await client.ask({ QUERY_STRING: "7" });
     assertEquals([shorter.text, shorter.appStatus], ["onetwo", -1]);
-    assertMatch(shorter.errors, /shorter than .*, 6 bytes of 7\n/);
+    assertMatch(shorter.errors, /shorter than .*: 6 bytes of 7\n/);
     await untilClosed(responder, 4);
   }));
 
