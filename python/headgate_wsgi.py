@@ -1610,6 +1610,9 @@ def main():
     if options.stacks is not None:
         stacks = open(options.stacks, "a")
         faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
+        # Before that the signal ends the process: a file with text in it may be asked.
+        stacks.write(f"Stacks of {os.getpid()}\n")
+        stacks.flush()
     if attached:
         for descriptor in range(4, 64):
             _close_listener(descriptor)

@@ -43,6 +43,9 @@ export interface PythonPoolOptions<B extends Pick<Backend, "running">> {
   /** How long a request may be without a byte, as long as that is not the
    * client's fault; Infinity for ever. */
   readonly timeoutSeconds: number;
+  /** After how long it is told where an import is that has not ended; default
+   * 5. */
+  readonly noticeSeconds?: number;
   readonly backends: Backends<B>;
   readonly host: BackendHost;
   readonly log: LeveledLogger;
@@ -161,7 +164,7 @@ export class PythonPool<B extends Pick<Backend, "running">> {
     this.#processes.add(python);
     this.#do(python.ended.then(() => void this.#processes.delete(python)));
     if (this.#closing) python.kill();
-    const { version } = await python.ready;
+    const version = await this.#loaded(python);
     if (this.#closing) return undefined;
     const backend = backends.add({
       name: python.name,
@@ -183,6 +186,24 @@ export class PythonPool<B extends Pick<Backend, "running">> {
     log.debug(`${python.name}: Python ${version} is ready`);
     this.#do(this.#keepTo(seat, place));
     return python;
+  }
+
+  /** Waits until a process has loaded the application, and tells the version of
+   * its Python. Whoever waits too is told for what. */
+  async #loaded(python: PythonProcess): Promise<string> {
+    const { command, log, noticeSeconds = 5 } = this.#options;
+    const notice = setTimeout(async () => {
+      const stacks = await python.stacks();
+      log.warn(
+        `${python.name} still loads ${command.application}` +
+          (stacks === "" ? "" : `, and is here:\n${stacks}`),
+      );
+    }, noticeSeconds * 1000);
+    try {
+      return (await python.ready).version;
+    } finally {
+      clearTimeout(notice);
+    }
   }
 
   /** Waits for a process to end, and has it replaced when it was not to. */

@@ -132,6 +132,8 @@ export class PythonProcess {
   async stacks(): Promise<string> {
     const file = this.#stacksFile;
     const before = this.#host.readText(file).length;
+    // It has not said yet that the signal would not end it.
+    if (before === 0 || this.hasEnded) return "";
     let seen = before;
     this.#program.kill("SIGUSR1");
     const deadline = performance.now() + stacksSeconds * 1000;

@@ -36,6 +36,7 @@ class Stage {
   start(more: {
     readonly processes?: number;
     readonly timeoutSeconds?: number;
+    readonly noticeSeconds?: number;
   } = {}): Promise<PythonPool<FakeBackend>> {
     return PythonPool.start({
       command: {
@@ -193,6 +194,17 @@ test("PythonPool.start() leaves nothing behind when a process fails", async () =
   assertEquals(stage.programs.directories.size, 0);
 });
 
+test("PythonPool.start() tells for what it waits", async () => {
+  const stage = new Stage(() => {});
+  const starting = stage.start({ noticeSeconds: 0.05 });
+  await stage.until(
+    () => stage.lines.includes("warn python-1 (pid 100) still loads app:app"),
+    "a word",
+  );
+  becomeReady(stage.program(0));
+  await (await starting).close(5);
+});
+
 test("PythonPool replaces a process that ends", async () => {
   const stage = new Stage(becomeReady);
   const pool = await stage.start({ processes: 2 });
@@ -245,6 +257,8 @@ test("PythonPool.close() does not wait for what is to be tried later", async () 
   assertEquals(stage.programs.directories.size, 0);
 });
 
+const stacksFile = "/private/0/python-1.stacks";
+
 /** A process in which a request hangs, and what its threads then do. */
 function hanging(onDump: (stage: Stage) => void): Stage {
   const stage: Stage = new Stage((program) => {
@@ -253,14 +267,15 @@ function hanging(onDump: (stage: Stage) => void): Stage {
       end(signal);
       if (signal !== "SIGUSR1") return;
       stage.programs.texts.set(
-        `/private/0/python-1.stacks`,
-        'Thread 0x1:\n  File "/srv/views.py", line 7 in hang\n',
+        stacksFile,
+        'Stacks of 100\nThread 0x1:\n  File "/srv/views.py", line 7 in hang\n',
       );
       onDump(stage);
       stage.watch.changed();
     };
     becomeReady(program);
   });
+  stage.programs.texts.set(stacksFile, "Stacks of 100\n");
   return stage;
 }
 

@@ -245,6 +245,12 @@ test("PythonProcess.stacks() tells the threads that are in the application", asy
   assertEquals(await stacksOf(`${idleThread}\n`), idleThread);
 });
 
+test("PythonProcess.stacks() asks nobody who would end of it", async () => {
+  const { programs, process } = start((program) => program.print(ready));
+  assertEquals(await (await process).stacks(), "");
+  assertEquals(programs.started[0]?.done, []);
+});
+
 test("PythonProcess.stacks() does not wait for ever", async () => {
   assertEquals(await stacksOf(), "");
 });
