@@ -36,7 +36,7 @@ export interface ProgramEnd {
 }
 
 /** A program that was started here, in a process group of its own where the
- * system has such. Its standard input and output are pipes to us. */
+ * system has such. Its standard input and output are pipes to us, or sockets. */
 export interface Program {
   readonly pid: number;
   /** Writes to its standard input, in order. The bytes are lent until the call
@@ -75,7 +75,8 @@ export interface BackendHost {
   /** The files of this machine. */
   readonly files: FileSource;
   /** Connects. Rejects with an error whose `code` is "ECONNREFUSED", "ENOENT",
-   * "EACCES" and the like; with "ETIMEDOUT" after 10 s. */
+   * "EACCES" and the like; with "ETIMEDOUT" after 10 s. A Unix-domain socket
+   * where too many wait is "EAGAIN", and "ECONNREFUSED" on Bun. */
   connect(options: ConnectOptions): Promise<ByteStream>;
   /** Starts a program. Rejects with the runtime's error with its `code`, as in
    * "ENOENT" or "EACCES", where the system refuses. */

@@ -19,7 +19,9 @@
  * others, which no runtime can put in an environment, as the UTF-8 of their
  * ISO 8859-1 characters.
  *
- * Programs that write their own status line (§5, "nph-") are not supported.
+ * Programs that write their own status line (§5, "nph-") are not supported. On
+ * Node and Bun their standard streams are sockets, which Linux does not open by
+ * name: a script writes to `>&2` there, not to `/dev/stderr`.
  *
  * @module
  */
