@@ -17,11 +17,15 @@
  *
  * @module
  */
-import { detectTransport } from "./adapters/detect.ts";
+import { detectProcessHost, detectTransport } from "./adapters/detect.ts";
+import type { CgiOptions } from "./src/apps/cgi.ts";
+import type { FastCgiServer } from "./src/apps/fastcgi_server.ts";
+import type { PythonApplication } from "./src/apps/python.ts";
 import type { FilesOptions } from "./src/apps/files.ts";
 import { wsgi, type WsgiOptions } from "./src/apps/wsgi.ts";
 import { serveHandler, type ServeOptions, type Server } from "./src/serve.ts";
 import type { Handler } from "./src/exchange.ts";
+import type { FastCgiUse, PythonUse, ScgiUse } from "./src/outside.ts";
 import type { Application } from "./src/wsgi.ts";
 
 export * from "./src/stream.ts";
@@ -76,8 +80,22 @@ export {
 } from "./src/apps/mount.ts";
 export { lint } from "./src/apps/lint.ts";
 export { detectTransport } from "./adapters/detect.ts";
+export { CommandError } from "./src/command_error.ts";
 export { version } from "./src/version.ts";
 
+export type { CgiOptions } from "./src/apps/cgi.ts";
+export type {
+  FastCgiServer,
+  FastCgiServerOptions,
+} from "./src/apps/fastcgi_server.ts";
+export type { ExtraParams } from "./src/apps/fastcgi.ts";
+export type { LeveledLogger } from "./src/log.ts";
+export type * from "./src/backend_host.ts";
+export type { PythonName } from "./src/python/name.ts";
+export type { HoldMode } from "./src/apps/held_content.ts";
+export type { ScgiOptions } from "./src/apps/scgi.ts";
+export type { PythonApplication, PythonOptions } from "./src/apps/python.ts";
+export type { FastCgiUse, PythonUse, ScgiUse } from "./src/outside.ts";
 export type { FilesOptions } from "./src/apps/files.ts";
 export type { FileSource, OpenFile } from "./src/file_source.ts";
 
@@ -98,6 +116,56 @@ export function files(
     handler ??= load();
     await (await handler)(exchange);
   };
+}
+
+/** Runs the executables of a directory, one for each request that names it
+ * (RFC 3875). What starts programs is loaded at the first request. */
+export function cgi(
+  directory: string,
+  options: Omit<CgiOptions, "host"> = {},
+): Handler {
+  let handler: Handler | Promise<Handler> | undefined;
+  const load = async (): Promise<Handler> => {
+    const { cgi } = await import("./src/apps/cgi.ts");
+    const host = await (await detectProcessHost()).backends();
+    return handler = cgi(directory, { ...options, host });
+  };
+  return async (exchange) => {
+    handler ??= load();
+    await (await handler)(exchange);
+  };
+}
+
+/** Uses a FastCGI server, as PHP-FPM is one: `fastcgi://127.0.0.1:9000` or
+ * `fastcgi+unix:/run/php.sock`. Nothing is connected until there is a request.
+ * Rejects with `CommandError` on another address. */
+export async function fastcgi(
+  address: string,
+  options: FastCgiUse = {},
+): Promise<FastCgiServer> {
+  const { useFastCgi } = await import("./src/outside.ts");
+  return await useFastCgi(address, options, await detectProcessHost());
+}
+
+/** Uses an SCGI server: `scgi://127.0.0.1:4000` or `scgi+unix:/run/app.sock`.
+ * Rejects with `CommandError` on another address. */
+export async function scgi(
+  address: string,
+  options: ScgiUse = {},
+): Promise<Handler> {
+  const { useScgi } = await import("./src/outside.ts");
+  return await useScgi(address, options, await detectProcessHost());
+}
+
+/** Starts a Python application: `module:callable`, `module:create()` or
+ * `file.py:callable`. Resolves when its processes can serve; whoever started it
+ * closes it. Rejects with `CommandError`, whose `detail` is the traceback. */
+export async function python(
+  application: string,
+  options: PythonUse = {},
+): Promise<PythonApplication> {
+  const { usePython } = await import("./src/outside.ts");
+  return await usePython(application, options, await detectProcessHost());
 }
 
 /** Serves a WSGI application on the runtime that this runs on. */

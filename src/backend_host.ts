@@ -38,6 +38,7 @@ export interface ProgramEnd {
 /** A program that was started here, in a process group of its own where the
  * system has such. Its standard input and output are pipes to us, or sockets. */
 export interface Program {
+  /** Its number. */
   readonly pid: number;
   /** Writes to its standard input, in order. The bytes are lent until the call
    * settles; a promise means that the program must read first. Rejects with

@@ -13,6 +13,7 @@ import type { Config } from "./config.ts";
 import type { Handler } from "./exchange.ts";
 import type { Host } from "./host.ts";
 import type { LeveledLogger } from "./log.ts";
+import { definedOnly } from "./outside.ts";
 import type { PythonName } from "./python/name.ts";
 
 /** Such an application, by its name. */
@@ -133,16 +134,6 @@ function resolved(
 /** 0 stands for no bound. */
 function finiteOrZero(seconds: number): number {
   return seconds === Infinity ? 0 : seconds;
-}
-
-function definedOnly(
-  env: Readonly<Record<string, string | undefined>>,
-): Record<string, string> {
-  const defined: Record<string, string> = {};
-  for (const [name, value] of Object.entries(env)) {
-    if (value !== undefined) defined[name] = value;
-  }
-  return defined;
 }
 
 /** Has programs run for the paths below their directories, and asks

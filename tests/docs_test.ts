@@ -33,7 +33,8 @@ test("docs/daemon.md tells every command and every hook", () => {
 
 test("no option is made up", () => {
   const known = optionTable.map(({ name }) => name);
-  for (const path of ["docs/daemon.md", ...deploy]) {
+  const pages = ["docs/daemon.md", "docs/python.md", "docs/backends.md"];
+  for (const path of [...pages, ...deploy]) {
     const ours = read(path).split("\n")
       .filter((line) => /headgate|--(?:workers|bind)/.test(line))
       .filter((line) => !/systemctl|docker|COPY/.test(line));
@@ -50,8 +51,10 @@ test("every file for deployment says what it is for", () => {
 test("links lead to files", () => {
   const pages = [
     "README.md",
+    "docs/backends.md",
     "docs/daemon.md",
     "docs/fetch.md",
+    "docs/python.md",
     "docs/proxy.md",
     "src/README.md",
     "examples/README.md",

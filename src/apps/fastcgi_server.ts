@@ -10,7 +10,7 @@ import type { Handler } from "../exchange.ts";
 import { BackendPool } from "../fastcgi/pool.ts";
 import type { Logger } from "../logger.ts";
 import type { ByteStream } from "../stream.ts";
-import { fastcgi, type FastCgiOptions } from "./fastcgi.ts";
+import { type ExtraParams, fastcgi, type FastCgiOptions } from "./fastcgi.ts";
 import { fastcgiScripts } from "./fastcgi_scripts.ts";
 import type { HoldMode } from "./held_content.ts";
 
@@ -22,6 +22,8 @@ export interface FastCgiServerOptions {
   connect(): Promise<ByteStream>;
   /** Its files, and where content goes that is too much for memory. */
   readonly host: Pick<BackendHost, "files" | "openSpool">;
+  /** What its paths begin with in a URL: "/blog"; default "/". */
+  readonly prefix?: string;
   /** The directory of its scripts; undefined where it has none, but answers for
    * every path. */
   readonly root?: string | undefined;
@@ -43,13 +45,14 @@ export interface FastCgiServerOptions {
   /** The absolute paths of directories from which it may have files sent. */
   readonly sendFileRoots?: readonly string[];
   /** Further parameters of every request; each character is one octet. */
-  readonly params?: FastCgiOptions["params"];
+  readonly params?: ExtraParams;
   /** Where it is told what fails; default `console`. */
   readonly log?: Logger;
 }
 
 /** A FastCGI server in use. */
 export interface FastCgiServer {
+  /** The server as a handler. */
   readonly handler: Handler;
   /** Closes its connections, once they have ended what they carry. */
   close(): Promise<void>;
@@ -60,7 +63,7 @@ export interface FastCgiServer {
 export function fastcgiServer(options: FastCgiServerOptions): FastCgiServer {
   const { name, host, root, log = console, keepAlive = false } = options;
   const { queueSeconds, timeoutSeconds, spool = "chunked" } = options;
-  const { sendFileRoots = [] } = options;
+  const { sendFileRoots = [], prefix = "/" } = options;
   const pool = new BackendPool({
     log,
     ...(queueSeconds === undefined ? {} : { queueSeconds }),
@@ -81,9 +84,10 @@ export function fastcgiServer(options: FastCgiServerOptions): FastCgiServer {
       : { sendFile: { roots: sendFileRoots, files: host.files } }),
   };
   const handler = root === undefined
-    ? fastcgi(pool, common)
+    ? fastcgi(pool, { ...common, scriptName: prefix })
     : fastcgiScripts(pool, {
       ...common,
+      prefix,
       root,
       files: host.files,
       ...(options.index === undefined ? {} : { index: options.index }),

@@ -39,16 +39,21 @@ export interface PythonOptions {
   readonly timeoutSeconds: number;
   /** How long a request may wait for a thread; Infinity for ever. */
   readonly queueSeconds: number;
+  /** The path at which the application is mounted; default "", the root. */
+  readonly scriptName?: string;
   /** Which content is read whole before a thread is given it. */
   readonly spool: HoldMode;
   /** The absolute paths of directories from which it may have files sent. */
   readonly sendFileRoots: readonly string[];
+  /** What starts processes, and reaches them. */
   readonly host: BackendHost;
+  /** Where it is told what fails. */
   readonly log: LeveledLogger;
 }
 
 /** A Python application that serves. */
 export interface PythonApplication {
+  /** The application as a handler. */
   readonly handler: Handler;
   /** Resident memory of its processes, in bytes. */
   residentBytes(): number;
@@ -93,6 +98,7 @@ export async function startPython(
       log,
       hold: { spool, host },
       packed: true,
+      scriptName: options.scriptName ?? "",
       ...(sendFileRoots.length === 0
         ? {}
         : { sendFile: { roots: sendFileRoots, files: host.files } }),
