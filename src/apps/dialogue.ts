@@ -101,7 +101,8 @@ export class Dialogue {
           ? await this.#patience.excuse(pending)
           : await pending;
       } catch (error) {
-        this.#end(error as Error);
+        // Content that is missed after the response is missed by nobody.
+        if (!this.#served) this.#end(error as Error);
         break;
       }
       if (piece === null) break;

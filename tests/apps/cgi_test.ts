@@ -743,6 +743,27 @@ test("cgi(): a program ends when its client leaves", async () => {
   assertNotMatch(bench.log.text, /error/);
 });
 
+test("cgi(): a client that leaves once it has its response ends nothing", async () => {
+  if (!onUnix) return;
+  await using bench = new Bench();
+  bench.script(
+    "on",
+    "printf 'Content-Type: a/b\\nContent-Length: 2\\n\\nok'; exec >&-\n" +
+      `while [ ! -e ${bench.path("left")} ]; do sleep 0.02; done; sleep 0.2\n` +
+      `echo $$ > ${bench.path("after")}`,
+  );
+  await bench.serve();
+  const client = await bench.connect();
+  await client.send(
+    "POST /on HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nbegun",
+  );
+  await client.until(() => /\r\n\r\nok$/.test(client.receivedText));
+  await client.close();
+  writeFileSync(bench.path("left"), "");
+  await pidIn(bench.path("after"));
+  assertEquals(bench.log.lines, []);
+});
+
 test("cgi(): so many programs at a time, and so many who wait", async () => {
   if (!onUnix) return;
   await using bench = new Bench();
