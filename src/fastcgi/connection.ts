@@ -122,7 +122,10 @@ export class Connection {
         if (this.run !== run) return;
         run.progressAt = performance.now();
         if (run.contentComposed) break;
-        if (!await run.composeMore(writer) || this.run !== run) return;
+        const piece = await run.nextContent();
+        if (piece === undefined || this.run !== run) return;
+        // The writer is everybody's: nothing may come between these two.
+        run.composeMore(writer, piece);
         writing = this.#stream.write(writer.octets);
         if (writing instanceof Promise) writer.detach();
       }

@@ -201,7 +201,6 @@ export class BackendPool {
   }
 
   #putFirst(run: Run): void {
-    run.queuedAt ||= performance.now();
     this.#queue = new Set([run, ...this.#queue]);
   }
 
@@ -248,6 +247,7 @@ export class BackendPool {
     if (error instanceof BackendError) return run.fail(error);
     run.losses++;
     if (stale && run.repeatable && !this.#closed) {
+      run.queuedAt = performance.now();
       this.#putFirst(run);
       return this.#serveQueue();
     }

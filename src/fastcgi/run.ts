@@ -100,6 +100,8 @@ export class Run implements RunningRequest {
   #errors: LogErrorStream | undefined;
   #decoder: TextDecoder | undefined;
   #answered = false;
+  /** The read of the content that has not settled. */
+  #arrival: Promise<Uint8Array | null> | undefined;
   /** Whether some of the content was read, so that it cannot be sent again. */
   #contentTaken = false;
   #watched = false;
@@ -159,24 +161,29 @@ export class Run implements RunningRequest {
     this.#gather(writer, undefined);
   }
 
-  /** Waits for more of the content, and composes it. False when the request has
-   * come to nothing meanwhile. */
-  async composeMore(writer: RecordWriter): Promise<boolean> {
+  /** Waits for more of the content; null at its end, undefined when the request
+   * has come to nothing meanwhile. */
+  async nextContent(): Promise<Uint8Array | null | undefined> {
     const { request } = this;
+    const arrival = this.#arrival ?? this.#read();
+    this.#arrival = undefined;
     let piece: Uint8Array | null;
     try {
-      piece = await (request.reading ?? this.#read()) as Uint8Array | null;
+      piece = await arrival;
     } catch (error) {
       request.reading = undefined;
       this.fail(error);
-      return false;
+      return undefined;
     }
     request.reading = undefined;
-    if (this.settled) return false;
     this.progressAt = performance.now();
+    return this.settled ? undefined : piece;
+  }
+
+  /** Composes more of the content, with what lies at hand behind it. */
+  composeMore(writer: RecordWriter, piece: Uint8Array | null): void {
     writer.clear();
     this.#gather(writer, piece);
-    return true;
   }
 
   #gather(writer: RecordWriter, first: Uint8Array | null | undefined): void {
@@ -193,7 +200,7 @@ export class Run implements RunningRequest {
       }
       const arrival = this.#read();
       if (arrival instanceof Promise) {
-        this.request.reading = arrival;
+        this.request.reading = this.#arrival = arrival;
         return;
       }
       piece = arrival;

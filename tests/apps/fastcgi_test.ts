@@ -16,7 +16,8 @@ import {
   type ArrivedRequest,
   FakeResponder,
 } from "../support/fake_responder.ts";
-import { stdout } from "../support/fastcgi_records.ts";
+import { endRequest, stdout } from "../support/fastcgi_records.ts";
+import { concat } from "../support/octets.ts";
 
 const hello = "Content-Type: text/plain\n\nhello";
 
@@ -195,27 +196,35 @@ test("fastcgi() cuts a response that has begun", async () => {
 });
 
 test("fastcgi() waits for a read that the responder has left pending", async () => {
-  const bench = new Bench();
-  bench.responder.answer = undefined;
-  const exchange = new FakeExchange({ method: "POST" });
-  let arrive = (_: null) => {};
-  const arriving = new Promise<null>((resolve) => arrive = resolve);
-  Object.defineProperty(exchange.body, "read", { value: () => arriving });
-  let settled = false;
-  const handling = Promise.resolve(
-    fastcgi(bench.pool, { log: bench.logger })(exchange),
-  ).then(() => settled = true);
-  await bench.responder.request(0, 0, () => true);
-  const stream = bench.responder.streams[0]!;
-  stream.push(stdout("Status: 403\n\n"));
-  stream.push(stdout("no"));
-  stream.end();
-  await stream.untilClosed();
-  assertEquals(settled, false);
-  arrive(null);
-  await assertRejects(() => handling, ApplicationError);
-  await bench.close();
+  for (const answer of ["Status: 413\n\nno", "nonsense\n\n"]) {
+    const bench = new Bench();
+    bench.responder.answer = undefined;
+    const exchange = new FakeExchange({ method: "POST" });
+    let arrive = (_: null) => {};
+    const arriving = new Promise<null>((resolve) => arrive = resolve);
+    Object.defineProperty(exchange.body, "read", { value: () => arriving });
+    let settled = false;
+    const handling = Promise.resolve(
+      fastcgi(bench.pool, { log: bench.logger })(exchange),
+    ).then(() => settled = true);
+    await bench.responder.request(0, 0, () => true);
+    const stream = bench.responder.streams[0]!;
+    stream.push(concat([stdout(answer), endRequest()]));
+    await stream.untilClosed();
+    // Long enough for whoever does not wait.
+    while (!exchange.response.ended) await nextTurn();
+    for (let turns = 0; turns < 10; turns++) await nextTurn();
+    assertEquals(settled, false);
+    assertEquals(exchange.response.committed, true, "the client waits, too");
+    arrive(null);
+    await handling;
+    await bench.close();
+  }
 });
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
+}
 
 test("fastcgi() answers local redirects itself", async () => {
   const { exchange, bench } = await ask(

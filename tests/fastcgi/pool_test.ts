@@ -20,7 +20,7 @@ import {
   stdout,
 } from "../support/fastcgi_records.ts";
 import type { MemoryStreamOptions } from "../support/memory_stream.ts";
-import { concat } from "../support/octets.ts";
+import { concat, latin1 } from "../support/octets.ts";
 
 const head = "Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n";
 
@@ -203,6 +203,52 @@ test("BackendPool sends content as it comes", async () => {
   await bench.close();
 });
 
+test("BackendPool gathers no more content than it sends at once", async () => {
+  const bench = new Bench();
+  const content = Array.from({ length: 20 }, () => "x".repeat(30_000));
+  const { result } = bench.ask({ method: "POST", content });
+  const request = await bench.responder.request();
+  assertEquals(request.content.length, 600_000);
+  const stream = bench.responder.streams[0]!;
+  assert(stream.writes >= 6, `${stream.writes} writes`);
+  stream.push(concat([stdout(head), endRequest()]));
+  await result;
+  await bench.close();
+});
+
+test("BackendPool uses no memory again that a write has still", async () => {
+  const bench = new Bench({ connections: 3 }, { window: 10 });
+  const content = ["a", "b", "c"].map((one) => one.repeat(30_000));
+  const asked = content.map((one) =>
+    bench.ask({
+      method: "POST",
+      target: `/${one[0]}`,
+      content: [one, one, one, one],
+      slowContent: true,
+    })
+  );
+  for (let index = 0; index < 3; index++) {
+    const stream = await bench.responder.stream(index);
+    await stream.until(() => stream.held > 0, "a write that waits");
+  }
+  // Each takes a little at a time, so that all have writes under way.
+  const whole = () =>
+    bench.responder.streams.every((stream) => arrived(stream)[0]?.whole);
+  while (!whole()) {
+    for (const stream of bench.responder.streams) stream.take(20_000);
+    await nextTurn();
+  }
+  for (const stream of bench.responder.streams) {
+    const [request] = arrived(stream);
+    const letter = request!.params.URI!.slice(1);
+    assert(request!.content === letter.repeat(120_000), "another's content");
+    stream.take();
+    stream.push(concat([stdout(head), endRequest()]));
+  }
+  await Promise.all(asked.map(({ result }) => result));
+  await bench.close();
+});
+
 test("BackendPool keeps connections, the last one used first", async () => {
   const bench = new Bench({ connections: 2 });
   const asked = [bench.ask(), bench.ask()];
@@ -242,6 +288,7 @@ test("BackendPool leaves HEAD and 304 without a length of its own", async () => 
   const bench = new Bench();
   const cases: [FakeRequest, string][] = [
     [{ method: "HEAD" }, head],
+    [{ method: "HEAD" }, "Status: 200\nContent-Length: 1\n\n"],
     [{}, "Status: 304\n\n"],
   ];
   let number = 0;
@@ -254,6 +301,7 @@ test("BackendPool leaves HEAD and 304 without a length of its own", async () => 
     await result;
     assertEquals(exchange.response.size, undefined);
     assertEquals(exchange.response.content, "");
+    assertEquals(bench.log, []);
   }
   await bench.close();
 });
@@ -287,6 +335,17 @@ test("BackendPool logs an application status and STDERR without an end", async (
     "GET /a\\xe9: half a line ",
     "GET /a\\xe9: ended with status 7",
   ]);
+  await bench.close();
+});
+
+test("BackendPool logs what a lost connection had begun to say", async () => {
+  const bench = new Bench();
+  const asked = bench.ask();
+  await bench.responder.request();
+  bench.responder.streams[0]!.push(stderr("last words"));
+  bench.responder.streams[0]!.end();
+  await assertFails(asked, 502, "closed the connection");
+  assertEquals(bench.log, ["GET /: last words"]);
   await bench.close();
 });
 
@@ -411,6 +470,16 @@ test("BackendPool.retire() waits for what runs, and gives no more", async () => 
   assertEquals(bench.pool.waiting, 1);
   await bench.close();
   await assertFails(waits, 503, "closed");
+});
+
+test("BackendPool has no more patience with what retires", async () => {
+  const bench = new Bench({ timeoutSeconds: 0.001 });
+  const asked = bench.ask();
+  await bench.responder.request();
+  const retiring = bench.pool.retire(bench.backend);
+  await assertFails(asked, 504, "too slow");
+  await retiring;
+  await bench.close();
 });
 
 test("Backend.running() tells what is in hand", async () => {
@@ -612,25 +681,49 @@ test("BackendPool does not take a response that is cut for that", async () => {
   await bench.close();
 });
 
-test("BackendPool sends on another connection what a dead one did not take", async () => {
-  const bench = new Bench();
-  const before = bench.ask();
-  await bench.responder.request();
-  const stream = bench.responder.streams[0]!;
-  // The peer leaves with its answer: the write fails before a read could tell.
-  Object.defineProperty(stream, "write", {
-    value: () => {
-      throw new StreamError("Broken pipe");
-    },
-  });
-  stream.push(concat([stdout(head), endRequest()]));
-  await before.result;
-  const { result } = bench.ask({ method: "POST", content: ["only once"] });
-  const request = await bench.responder.request(1);
-  assertEquals([request.content, request.keep], ["only once", true]);
-  bench.responder.streams[1]!.push(concat([stdout(head), endRequest()]));
-  await result;
+test("BackendPool sends again no more than once, on kept connections either", async () => {
+  const bench = new Bench({ connections: 2 });
+  const before = [bench.ask(), bench.ask()];
+  await bench.responder.request(0);
+  await bench.responder.request(1);
+  const [first, second] = bench.responder.streams;
+  for (const stream of [first!, second!]) {
+    stream.push(concat([stdout(head), endRequest()]));
+    await stream.until(() => stream.waiting);
+  }
+  await Promise.all(before.map(({ result }) => result));
+  const asked = bench.ask();
+  await bench.responder.request(1, 1);
+  second!.end();
+  await bench.responder.request(0, 1);
+  first!.end();
+  await assertFails(asked, 502, "closed the connection");
   await bench.close();
+});
+
+test("BackendPool sends on another connection what a dead one did not take", async () => {
+  for (const queued of [false, true]) {
+    const bench = new Bench();
+    const before = bench.ask();
+    await bench.responder.request();
+    const stream = bench.responder.streams[0]!;
+    // The peer leaves with its answer: a write fails before a read could tell.
+    Object.defineProperty(stream, "write", {
+      value: () => {
+        throw new StreamError("Broken pipe");
+      },
+    });
+    const request = { method: "POST", content: ["only once"] };
+    let asked = queued ? bench.ask(request) : undefined;
+    stream.push(concat([stdout(head), endRequest()]));
+    await before.result;
+    asked ??= bench.ask(request);
+    const { content, keep } = await bench.responder.request(1);
+    assertEquals([content, keep], ["only once", true]);
+    bench.responder.streams[1]!.push(concat([stdout(head), endRequest()]));
+    await asked.result;
+    await bench.close();
+  }
 });
 
 test("BackendPool does not use a connection that was closed meanwhile", async () => {
@@ -807,7 +900,7 @@ test("BackendPool closes a connection whose abort takes too long, or too much", 
   await late.responder.streams[0]!.untilClosed();
   await late.close();
 
-  const much = new Bench({ honoursAbort: true });
+  const much = new Bench({ honoursAbort: true, abortSeconds: 3600 });
   const second = much.ask({ leavesAfter: 0 });
   await much.responder.request();
   const stream = much.responder.streams[0]!;
@@ -873,6 +966,56 @@ test("BackendPool holds a response for a slow client, so that the responder is f
   client.drain();
   await first.result;
   assertEquals(client.content, blocks.join(""));
+  await bench.close();
+});
+
+test("BackendPool waits for a slow client with its first piece alone", async () => {
+  const bench = new Bench();
+  const client = new SlowClient();
+  const first = bench.ask();
+  client.takeOver(first.exchange);
+  await bench.responder.request();
+  const stream = bench.responder.streams[0]!;
+  stream.push(stdout(`${head}a`));
+  // Nobody knew yet that it is slow.
+  while (client.content === "") {
+    client.drain();
+    await nextTurn();
+  }
+  stream.push(stdout("b"));
+  stream.push(concat([stdout("c"), endRequest()]));
+  const next = bench.ask();
+  await bench.responder.request(0, 1);
+  stream.push(concat([stdout(head), endRequest()]));
+  await next.result;
+  assertEquals(client.content, "a");
+  while (client.content.length < 3) {
+    client.drain();
+    await nextTurn();
+  }
+  await first.result;
+  assertEquals(client.content, "abc");
+  await bench.close();
+});
+
+test("BackendPool lets a slow client have a response whose connection is lost", async () => {
+  const bench = new Bench();
+  const client = new SlowClient();
+  const { exchange, result } = bench.ask();
+  client.takeOver(exchange);
+  await bench.responder.request();
+  const stream = bench.responder.streams[0]!;
+  const content = "x".repeat(40_000);
+  stream.push(
+    concat([stdout(`${head}${content}`), endRequest(), stdout("nonsense")]),
+  );
+  await stream.untilClosed();
+  while (client.content === "") {
+    client.drain();
+    await nextTurn();
+  }
+  await result;
+  assertEquals(client.content, content);
   await bench.close();
 });
 
@@ -970,9 +1113,8 @@ class SlowClient {
       return new Promise<void>((resolve) => {
         this.#waiting = () => {
           // Memory that was used again too early would show.
-          this.content += String.fromCharCode(...content.subarray(0, 1)).repeat(
-            content.length,
-          );
+          this.content += latin1(content);
+          response.content = this.content;
           resolve();
         };
       });
