@@ -34,6 +34,11 @@ const start = {
   bun: { script: ["run"], headgate: ["run", "mod.ts"] },
 };
 
+/** What starts Headgate on a runtime. */
+export function commandOf(runtime) {
+  return [runtimes[runtime].path, ...start[runtime].headgate];
+}
+
 /** The version of each runtime. */
 export const versions = Object.fromEntries(
   Object.entries(runtimes).map(([name, { version }]) => [name, version]),

@@ -4,11 +4,12 @@ import { parseArgs } from "node:util";
 import { contenders, kinds, missing } from "./contenders.mjs";
 import * as endurance from "./endurance.mjs";
 import * as idle from "./idle.mjs";
+import * as python from "./python.mjs";
 import * as start from "./start.mjs";
 import { works } from "./works.mjs";
 
 /** What is measured beside requests per second. */
-const experiments = [idle, start, endurance];
+const experiments = [idle, start, endurance, python];
 
 const names = (items) => items.map(({ name }) => name).join(", ");
 

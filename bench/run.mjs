@@ -28,7 +28,7 @@ process.on("exit", () => spawnSync("rm", ["-rf", scratch]));
 const say = options.markdown ? console.error : console.log;
 let faults = 0;
 /** What measurements are given: what was asked for, and where to complain. */
-const bench = { options, contenders, asked, scratch, fault };
+const bench = { options, contenders, asked, scratch, fault, say };
 
 if (build) await buildOrExit();
 await main();
