@@ -14,6 +14,7 @@
  * @module
  */
 import { mountPoint } from "../environ.ts";
+import { HttpError } from "../errors.ts";
 import type { Exchange, Handler, RequestBody } from "../exchange.ts";
 import type { BackendPool, ResponderRequest } from "../fastcgi/pool.ts";
 import type { CgiResponseHead } from "../http/cgi_response.ts";
@@ -140,8 +141,21 @@ export class Responders {
     variables: MetaVariableOptions,
     params: ExtraParams,
   ): Request {
-    const kind = this.#packed ? PackedRequest : Request;
-    return new kind(exchange, content, variables, params, this.#sender);
+    if (!this.#packed) {
+      return new Request(exchange, content, variables, params, this.#sender);
+    }
+    // Decoded it would end one variable and begin another. The gateway refuses
+    // it; an exchange may have come another way.
+    if (exchange.head.path.includes("%00")) {
+      throw new HttpError(400, "NUL in the path");
+    }
+    return new PackedRequest(
+      exchange,
+      content,
+      variables,
+      params,
+      this.#sender,
+    );
   }
 
   /** Resolves with a head that asks for something else than to be sent. */

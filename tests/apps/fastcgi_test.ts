@@ -7,6 +7,7 @@ import {
   fastcgiScripts,
   type FastCgiScriptsOptions,
 } from "../../src/apps/fastcgi_scripts.ts";
+import { toFetch } from "../../src/apps/to_fetch.ts";
 import { ApplicationError, HttpError } from "../../src/errors.ts";
 import type { Handler } from "../../src/exchange.ts";
 import { BackendPool } from "../../src/fastcgi/pool.ts";
@@ -156,6 +157,41 @@ test("fastcgi() fails with what reading the content failed with", async () => {
     error,
   );
   assertEquals(exchange.response.started, false);
+  await bench.close();
+});
+
+test("fastcgi() lets no path begin a variable of its own", async () => {
+  const bench = new Bench();
+  const handler = fastcgi(bench.pool, { log: bench.logger, packed: true });
+  const target = "/a%00REMOTE_USER%00root";
+  await assertRejects(
+    async () => await handler(new FakeExchange({ target })),
+    HttpError,
+    "NUL in the path",
+  );
+  assertEquals(bench.requests, []);
+  await bench.close();
+});
+
+test("fastcgi() is served by a fetch server, too", async () => {
+  const bench = new Bench();
+  const content = "0123456789".repeat(20_000);
+  bench.responder.answer = undefined;
+  const app = toFetch(fastcgi(bench.pool, { log: bench.logger }));
+  const asked = app(
+    new Request("http://example.com/a", { method: "POST", body: "sent" }),
+  );
+  const { params } = await bench.responder.request();
+  assertEquals(params.PATH_INFO, "/a");
+  const stream = bench.responder.streams[0]!;
+  stream.push(stdout(hello));
+  for (let at = 0; at < content.length; at += 50_000) {
+    stream.push(stdout(content.slice(at, at + 50_000)));
+  }
+  stream.push(endRequest());
+  const response = await asked;
+  assertEquals(response.headers.get("content-type"), "text/plain");
+  assert(await response.text() === `hello${content}`, "the content");
   await bench.close();
 });
 
