@@ -315,9 +315,8 @@ function forwardRest(): void {
 
 class KeptResponse extends Response implements Light {
   readonly #parts: ResponseParts | undefined;
-  /** Its fields may have been changed, and its body read. */
+  /** Its fields may have been changed. */
   #fieldsAsked = false;
-  #bodyAsked = false;
   #spent = false;
 
   constructor(
@@ -339,9 +338,8 @@ class KeptResponse extends Response implements Light {
 
   [take](): ResponseParts | undefined {
     const parts = this.#parts;
-    if (parts === undefined || this.#bodyAsked || this.bodyUsed) {
-      return undefined;
-    }
+    // A body that somebody has a reader of counts as used on Bun.
+    if (parts === undefined || this.bodyUsed) return undefined;
     if (parts.content !== null) this.#spent = true;
     return this.#fieldsAsked
       ? { ...parts, fields: listOf(super.headers) }
@@ -351,11 +349,6 @@ class KeptResponse extends Response implements Light {
   override get headers(): Headers {
     this.#fieldsAsked = true;
     return super.headers;
-  }
-
-  override get body(): ReadableStream<Uint8Array<ArrayBuffer>> | null {
-    this.#bodyAsked = true;
-    return super.body;
   }
 
   override get bodyUsed(): boolean {

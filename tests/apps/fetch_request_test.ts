@@ -371,6 +371,14 @@ test("what is sent on is aborted when the peer leaves", () =>
     }
   }));
 
+test("methods of the runtime's own find the content", async () => {
+  assertEquals(
+    await Request.prototype.text.call(typed("text/plain", "abc")),
+    "abc",
+  );
+  assertEquals(await Request.prototype.text.call(request()), "");
+});
+
 test("headers that were changed go along", async () => {
   const asked = request({ fields: [["Host", "a"], ["X-A", "b"]] });
   asked.headers.set("x-a", "c");
