@@ -321,21 +321,30 @@ export function describeEnd({ code, signal }: ProgramEnd): string {
 }
 
 /** A dump of `faulthandler` without the threads that have no frame of the
- * application's; all of them where none has any. */
+ * application's, and without the frames that lead there; as it is where no
+ * thread has any. */
 function busyStacks(dump: string): string {
   const threads = dump.trim().split(/\n\n+/);
-  const busy = threads.filter((thread) =>
-    thread.split("\n").some((line) =>
-      /^ {2}File "/.test(line) && !ownFrame.test(line)
-    )
-  );
+  const busy = threads.map(withoutOwnEnd).filter((thread) => thread !== "");
   return (busy.length > 0 ? busy : threads).join("\n");
 }
 
+/** A thread as far as the application's first frame; "" when it has none. */
+function withoutOwnEnd(thread: string): string {
+  const lines = thread.split("\n");
+  while (lines.length > 0 && !isForeign(lines.at(-1) ?? "")) lines.pop();
+  return lines.join("\n");
+}
+
+function isForeign(line: string): boolean {
+  return /^ {2}File "/.test(line) && !ownFrame.test(line);
+}
+
+/** Frames of the responder, of what it waits in, and of imports. */
 const ownFrame = new RegExp(
-  `/(?:${
+  `[/"](?:${
     responderFile.replace(".", "\\.")
-  }|threading\\.py|socket\\.py|selectors\\.py)"`,
+  }|threading\\.py|socket\\.py|selectors\\.py|importlib/__init__\\.py|<frozen importlib.*)"`,
 );
 
 function sleep(ms: number): Promise<void> {

@@ -240,7 +240,7 @@ async function stacksOf(...pieces: string[]): Promise<string> {
 test("PythonProcess.stacks() tells the threads that are in the application", async () => {
   assertEquals(
     await stacksOf(`${idleThread}\n\n`, `${busyThread}\n\n${idleThread}\n`),
-    busyThread,
+    busyThread.split("\n").slice(0, 2).join("\n"),
   );
   assertEquals(await stacksOf(`${idleThread}\n`), idleThread);
 });
