@@ -13,6 +13,7 @@ import type { ModuleSettings } from "./apps/module_settings.ts";
 import { welcome } from "./apps/welcome.ts";
 import { wsgi, type WsgiOptions } from "./apps/wsgi.ts";
 import { formatBind, parseBind } from "./bind.ts";
+import type { BackendTerms } from "./backends.ts";
 import { CommandError } from "./command_error.ts";
 import {
   type Config,
@@ -130,12 +131,15 @@ export async function serveApplication(
   log: LeveledLogger,
   terms: WsgiTerms,
 ): Promise<ServedApplication> {
-  const backend = { config, host, log, ...terms };
+  // A redirect within the site may lead to whatever stands before.
+  const site: Handler = (exchange) => whole(exchange);
+  const backend = { config, host, log, site, ...terms };
   const served = loaded.kind === "python" || loaded.kind === "server"
     ? await (await import("./backends.ts")).serveBackend(loaded, backend)
     : inThisProcess(await toHandler(loaded, host, log, terms));
-  const handler = await withPrograms(served.handler, backend);
-  return { ...served, handler: await withStatics(handler, config, host, log) };
+  const inner = await withPrograms(served.handler, backend);
+  const whole = await withStatics(inner, config, host, log);
+  return { ...served, handler: whole };
 }
 
 function inThisProcess(handler: Handler): ServedApplication {
@@ -164,7 +168,7 @@ async function toHandler(
 /** Puts the directories whose executables are run before the application. */
 async function withPrograms(
   application: Handler,
-  terms: { config: Config; host: Host; log: LeveledLogger },
+  terms: BackendTerms,
 ): Promise<Handler> {
   if (terms.config.cgi.length === 0) return application;
   const { withPrograms } = await import("./backends.ts");

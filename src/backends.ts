@@ -27,6 +27,9 @@ export interface BackendTerms {
   readonly config: Config;
   readonly host: Host;
   readonly log: LeveledLogger;
+  /** Who answers where an application sends its client on within the site
+   * (RFC 3875 §6.2.2). */
+  readonly site: Handler;
   /** Whether other processes of ours serve the application too; default
    * false. */
   readonly multiprocess?: boolean;
@@ -94,6 +97,7 @@ async function serveServer(
         queueSeconds: config.queueSeconds,
         timeoutSeconds: config.backendSeconds,
         spool: config.spool,
+        site: terms.site,
         log,
       }),
       close: () => Promise.resolve(),
@@ -112,6 +116,7 @@ async function serveServer(
     timeoutSeconds: finiteOrZero(config.backendSeconds),
     spool: config.spool,
     sendFileRoots: await resolved(config.sendFileRoots, machine),
+    site: terms.site,
     log,
   });
   return {
@@ -140,7 +145,7 @@ function finiteOrZero(seconds: number): number {
  * `application` for the rest. */
 export async function withPrograms(
   application: Handler,
-  { config, host, log }: Omit<BackendTerms, "multiprocess">,
+  { config, host, log, site }: BackendTerms,
 ): Promise<Handler> {
   const { cgiBefore, cgiEnvironment } = await import("./apps/cgi.ts");
   return cgiBefore(config.cgi, application, {
@@ -149,6 +154,7 @@ export async function withPrograms(
     timeoutSeconds: config.backendSeconds,
     queueSeconds: config.queueSeconds,
     spool: config.spool,
+    site,
     log,
   });
 }

@@ -44,6 +44,9 @@ export interface FastCgiServerOptions {
   readonly spool?: HoldMode;
   /** The absolute paths of directories from which it may have files sent. */
   readonly sendFileRoots?: readonly string[];
+  /** Who answers where it sends its client on to a path of this site; default
+   * the same server. */
+  readonly site?: Handler;
   /** Further parameters of every request; each character is one octet. */
   readonly params?: ExtraParams;
   /** Where it is told what fails; default `console`. */
@@ -79,6 +82,7 @@ export function fastcgiServer(options: FastCgiServerOptions): FastCgiServer {
     log,
     params: options.params ?? [],
     hold: { spool, host },
+    ...(options.site === undefined ? {} : { site: options.site }),
     ...(sendFileRoots.length === 0
       ? {}
       : { sendFile: { roots: sendFileRoots, files: host.files } }),

@@ -1,4 +1,7 @@
 /** The examples in other languages, through the program itself. */
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { startPhpFpm } from "../support/php_fpm.ts";
@@ -104,4 +107,23 @@ test("examples/cgi-bin: programs beside an application", async () => {
   await missing.body?.cancel();
   const welcome = await ask("/");
   assertStringIncludes(await welcome.text(), "Headgate");
+});
+
+test("a program sends its client on to a file that stands before it", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "headgate-redirect-"));
+  try {
+    const file = join(directory, "go");
+    writeFileSync(file, "#!/bin/sh\nprintf 'Location: /style.css\\n\\n'\n");
+    chmodSync(file, 0o755);
+    const { status, text } = await answerOf([
+      "--cgi-dir",
+      `/c=${directory}`,
+      "--static",
+      "/=examples/php/public",
+    ], "/c/go");
+    assertEquals(status, 200);
+    assertStringIncludes(text, "sans-serif");
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
