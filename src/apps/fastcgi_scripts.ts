@@ -101,20 +101,27 @@ class ScriptSite {
 
   async handle(exchange: Exchange): Promise<void> {
     const { head, response } = exchange;
+    let nothing: boolean;
     try {
       const found = await this.#scripts.find(head.path);
       if (found.kind === "script") return await this.#run(exchange, found);
       if (found.kind === "slash") return await redirectBelow(exchange);
+      nothing = found.kind === "nothing";
     } catch (error) {
       const status = refusalOf(error);
       if (status === undefined || response.started) throw error;
       return await answer(response, status);
     }
-    const name = percentDecoded(head.path);
-    if (sources.test(name) || this.#isScript(name)) {
+    // Most paths are the application's own: they cost one look.
+    if (nothing || this.#isSource(head.path)) {
       return await this.#runFront(exchange);
     }
     await this.#files(exchange);
+  }
+
+  #isSource(path: string): boolean {
+    const name = percentDecoded(path);
+    return sources.test(name) || this.#isScript(name);
   }
 
   /** The front controller has what names nothing. */

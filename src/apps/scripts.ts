@@ -54,13 +54,14 @@ export interface Script {
 }
 
 /** What a path names: a program; a "file" that is none; a directory that has a
- * program for it, which only a "slash" at the path's end would name; "nothing"
- * that is here. */
+ * program for it, which only a "slash" at the path's end would name; another
+ * "directory"; "nothing" that is here. */
 export type ScriptMatch =
   | Script
-  | { readonly kind: "file" | "slash" | "nothing" };
+  | { readonly kind: "file" | "slash" | "directory" | "nothing" };
 
 const nothing: ScriptMatch = Object.freeze({ kind: "nothing" });
+const bareDirectory: ScriptMatch = Object.freeze({ kind: "directory" });
 
 /** The programs of a directory. */
 export class Scripts {
@@ -107,7 +108,7 @@ export class Scripts {
         ? this.#match(found.file, path + name, "")
         : { kind: "slash" };
     }
-    return nothing;
+    return bareDirectory;
   }
 
   /** A program that only the beginning of the path names. */

@@ -488,6 +488,18 @@ for (const [target, file, scriptName, pathInfo] of places) {
   });
 }
 
+test("fastcgiScripts() looks once for what is the application's own", async () => {
+  const files = new FakeFiles(site);
+  const bench = new Bench();
+  const options = { root: "/site", files, log: bench.logger };
+  const handler = fastcgiScripts(bench.pool, options);
+  await bench.ask(handler, { target: "/first" });
+  files.asked.length = 0;
+  await bench.ask(handler, { target: "/pretty/url" });
+  assertEquals(files.asked, ["/site/pretty/url"]);
+  await bench.close();
+});
+
 test("fastcgiScripts() sends files that are no scripts", async () => {
   for (
     const [target, content] of [

@@ -125,9 +125,10 @@ test("find() does not leave the directory, nor show what is hidden", async () =>
 });
 
 test("find() keeps to its prefix, step by step", async () => {
-  for (const path of ["/run", "/binary/run", "/bin", "*", "/"]) {
+  for (const path of ["/run", "/binary/run", "*", "/"]) {
     assertEquals(await find(path), "nothing", path);
   }
+  assertEquals(await find("/bin"), "directory");
   for (const prefix of ["/", ""]) {
     assertEquals(await find("/run/a", { prefix }), ["/cgi/run", "/run", "/a"]);
   }
@@ -144,7 +145,7 @@ test("find() tells what is no program", async () => {
   assertEquals(await find("/bin/text.txt/"), "nothing");
   assertEquals(await find("/bin/missing"), "nothing");
   assertEquals(await find("/bin/pipe"), "nothing");
-  assertEquals(await find("/bin/bare/"), "nothing");
+  assertEquals(await find("/bin/bare/"), "directory");
 });
 
 test("find() takes the program that stands for a directory", async () => {
@@ -159,10 +160,10 @@ test("find() takes the program that stands for a directory", async () => {
     "/bin/dir/second",
     "",
   ]);
-  assertEquals(await find("/bin/dir/", { index: [] }), "nothing");
+  assertEquals(await find("/bin/dir/", { index: [] }), "directory");
   assertEquals(await find("/bin/dir"), "slash");
-  assertEquals(await find("/bin/plain/"), "nothing");
-  assertEquals(await find("/bin/plain"), "nothing");
+  assertEquals(await find("/bin/plain/"), "directory");
+  assertEquals(await find("/bin/plain"), "directory");
   assertEquals(await find("/bin/dir/missing"), "nothing");
 });
 
