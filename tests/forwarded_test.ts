@@ -12,6 +12,7 @@ import {
 } from "@std/assert";
 import { detectTransport } from "../adapters/detect.ts";
 import { fetchHandler } from "../src/apps/fetch.ts";
+import { toFetch } from "../src/apps/to_fetch.ts";
 import { wsgi } from "../src/apps/wsgi.ts";
 import { HttpError } from "../src/errors.ts";
 import type { AccessRecord, Exchange } from "../src/exchange.ts";
@@ -183,6 +184,22 @@ test("who connects to a Unix socket is believed, unless nobody is", () => {
   };
   assertEquals(seen(all, {}, unix).seen.remote.host, "192.0.2.7");
   assertStrictEquals(...both(seen(all, { allow: [] }, unix)));
+});
+
+test("a client does not pass for a Unix socket by the port of its Host", async () => {
+  let remote: string | undefined;
+  const handle = toFetch(
+    new Forwarded({ allow }).around((exchange) => {
+      remote = exchange.remote.host;
+      exchange.response.start(204, "", []);
+      void exchange.response.end();
+    }),
+  );
+  // The host tells nothing of the connection.
+  await handle(
+    new Request("http://a:0/", { headers: { "X-Forwarded-For": "192.0.2.7" } }),
+  );
+  assertEquals(remote, "");
 });
 
 test("an exchange without such fields is handed on itself", () => {

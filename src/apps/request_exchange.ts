@@ -48,10 +48,12 @@ export class RequestExchange implements Exchange {
     const told = addressOf(property(this.#info, "localAddr"));
     if (told !== undefined) return told;
     const { authority } = this.head;
-    const port = /:([0-9]+)$/.exec(authority)?.[1];
+    const port = Number(/:([0-9]+)$/.exec(authority)?.[1] ?? 0);
     return {
       host: authority.replace(/:[0-9]*$/, "").replace(/^\[|\]$/g, ""),
-      port: Number(port ?? (this.scheme === "https" ? 443 : 80)),
+      // 0 is that of a Unix-domain socket, whose peers are believed: a client
+      // must not choose it.
+      port: port || (this.scheme === "https" ? 443 : 80),
     };
   }
 
