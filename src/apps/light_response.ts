@@ -97,12 +97,15 @@ function partsOf(
   if (init === undefined || init === null) {
     return { status: 200, statusText: "", fields: ofContent, content };
   }
+  // As in `new Response(text, 404)`.
+  if (typeof init !== "object" && typeof init !== "function") return undefined;
   const { headers } = init;
   // As Web IDL reads them.
   const status = init.status === undefined ? 200 : Number(init.status) & 0xffff;
   const statusText = init.statusText === undefined ? "" : `${init.statusText}`;
   if (
     status < 200 || status > 599 || !isReasonPhrase(statusText) ||
+    (headers as unknown) === null ||
     (content !== null && withoutBody.has(status))
   ) return undefined;
   const fields = fieldsIn(headers, ofContent);
@@ -123,10 +126,10 @@ function contentOf(
 
 /** The fields that are given, and the type where they have none. */
 function fieldsIn(
-  headers: HeadersInit | null | undefined,
+  headers: HeadersInit | undefined,
   typeFields: ResponseFields,
 ): ResponseFields {
-  if (headers === undefined || headers === null) return typeFields;
+  if (headers === undefined) return typeFields;
   const fields = ordinary(headers) ?? listOf(new Headers(headers));
   const typed = fields.some(([name]) => name === "content-type");
   return typed ? fields : [...fields, ...typeFields];

@@ -130,6 +130,8 @@ const faults: Readonly<Record<string, ConstructorParameters<typeof Response>>> =
     "a name that is no token": ["a", { headers: { "a b": "c" } }],
     "a line break in a value": ["a", { headers: { "a": "b\r\nc" } }],
     "a value beyond Latin-1": ["a", { headers: { "a": "\u0100" } }],
+    "a status in the place of all": ["a", 404 as never],
+    "fields that are null": ["a", { headers: null as never }],
   };
 
 for (const [what, given] of Object.entries(faults)) {
