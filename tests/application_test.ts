@@ -188,6 +188,14 @@ test("a module that listens beside its application is told of it", async () => {
     assertStringIncludes(program.output(), warning);
     assertEquals(await (await fetch(program.address)).text(), "served");
   });
+  // Nobody waits for it, as most do not.
+  const atOnce = `import { createServer } from "node:net";
+    createServer().listen(${port}, "127.0.0.1");
+    export default { fetch: () => new Response("served") };`;
+  await withModule(atOnce, async (file) => {
+    await using program = await startProgram([file]);
+    assertStringIncludes(program.output(), `:${port} itself`);
+  });
   await withModule(text, async (file) => {
     await using command = new Command([file, "--bind", `127.0.0.1:${port}`]);
     await command.ended();

@@ -64,6 +64,8 @@ export async function loadApplication(
   } catch (error) {
     throw listensItself(path, await soonListening(newListeners)) ?? error;
   }
+  // `listen()` with a host has looked it up by the next turn.
+  await new Promise((resolve) => setTimeout(resolve));
   const addresses = await newListeners();
   if (addresses.length === 0) return loaded;
   const warning = `${path} listens on ${list(addresses.map(formatAddress))} ` +
