@@ -66,9 +66,17 @@ async function serve(
     ];
     for (const warning of warnings) log.warn(warning);
     await clearStaleSockets(config, host);
-    served = await serveApplication(application, config, host, log, {
+    const serving = serveApplication(application, config, host, log, {
       multiprocess: false,
     });
+    // It may never be ready. What it has started then ends with this process.
+    const stop = await Promise.race([serving.then(() => {}), stops.first]);
+    if (stop !== undefined) {
+      serving.catch(() => {});
+      log.info(`${stop.reason} before the application was ready: stopped`);
+      return stop.exitCode;
+    }
+    served = await serving;
     const handler = hooks?.beforeRequests(served.handler, info) ??
       served.handler;
     const access = hooks?.afterRequests(logs.access, info) ?? logs.access;

@@ -255,6 +255,16 @@ testPython("an import without end is given up, and leaves nobody", async (
   await daemon.untilGone();
 });
 
+testPython("a signal ends the wait for an import", async (daemon, options) => {
+  daemon.write("stick", "");
+  const server = daemon.launch(["app:app", ...options]);
+  await daemon.until(() => daemon.processes().length === 2, "the import");
+  daemon.signal("SIGTERM", server.pid);
+  assertEquals(await server.ended(), 0, server.told());
+  assertStringIncludes(server.stdout, "before the application was ready");
+  await daemon.untilGone();
+});
+
 testPython("--check-config loads the application, too", async (
   daemon,
   options,
