@@ -1270,8 +1270,6 @@ class _Server:
             self._connections.add(connection)
             connection.run()
         except BaseException as error:
-            if self.forked:
-                self.leave_child(error)
             _say(f"A connection failed\\n{''.join(_format(error, error.__traceback__))}")
         finally:
             self._connections.discard(connection)

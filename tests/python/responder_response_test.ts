@@ -1,7 +1,9 @@
 /** The responder of Python applications: what becomes of what they give. */
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import {
   ABORT_REQUEST,
@@ -84,6 +86,15 @@ test("content of every size goes through, in records that fit", () =>
     }
   }));
 
+test("records are sent whole over a socket that takes them in parts", async () => {
+  if (python === undefined) return;
+  const { stdout } = await promisify(execFile)(python, [
+    "tests/python/apps/partial_sends.py",
+    "python/headgate_wsgi.py",
+  ]);
+  assertEquals(stdout, "whole\n");
+});
+
 test("a block is sent before the next one is asked for", () =>
   withApp("stepwise", async (responder) => {
     const client = await responder.connect();
@@ -120,6 +131,16 @@ test("HEAD, 204 and 304 have no content, and close() is called", () =>
     }
     await untilClosed(responder, 4);
     assertEquals(responder.printed, "next b'content'\nclose\n".repeat(4));
+  }));
+
+test("a response that has no content has no Content-Length of ours", () =>
+  withApp("status_list", async (responder) => {
+    for (const QUERY_STRING of ["204+No+Content", "304+Not+Modified"]) {
+      for (const REQUEST_METHOD of ["GET", "HEAD"]) {
+        const answer = await responder.ask({ REQUEST_METHOD, QUERY_STRING });
+        assertEquals([answer.fields, answer.text], [[], ""]);
+      }
+    }
   }));
 
 test("HEAD has the Content-Length that GET would have", () =>
@@ -355,6 +376,7 @@ test("wsgi.file_wrapper sends a file from where it stands", () =>
       client.ask({ HTTP_X_FILE: path, QUERY_STRING });
     assertEquals((await ask("")).content, file.subarray(10));
     assertEquals((await ask("5")).content, file.subarray(10, 15));
+    assertEquals(responder.errors, "");
     const exact = await ask(String(file.length - 10));
     assertEquals(exact.content, file.subarray(10));
     const short = await ask(String(file.length));

@@ -88,7 +88,12 @@ export class Responder {
     this.#child = spawn(python, [...start, ...args], {
       cwd,
       stdio: prints ? ["pipe", "pipe", "pipe", printed] : "pipe",
-      env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1" },
+      env: {
+        ...process.env,
+        PYTHONDONTWRITEBYTECODE: "1",
+        // Unless it is the responder that sees to it, prints are held back.
+        PYTHONUNBUFFERED: "",
+      },
     });
     closeSync(printed);
     this.#child.stdout!.on("data", (piece: Uint8Array) => {

@@ -171,6 +171,12 @@ def status(environ, start_response):
     return Told([b"content", b"more"])
 
 
+def status_list(environ, start_response):
+    """Content where there must be none."""
+    start_response(environ["QUERY_STRING"].replace("+", " "), [])
+    return [b"content"]
+
+
 def written(environ, start_response):
     write = start_response("200 OK", list(TEXT))
     write(b"one ")
