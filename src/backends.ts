@@ -112,6 +112,7 @@ async function serveServer(
     root: config.root,
     index: config.index,
     connections: config.connections,
+    keepAlive: config.keepConnections,
     queueSeconds: config.queueSeconds,
     timeoutSeconds: finiteOrZero(config.backendSeconds),
     spool: config.spool,

@@ -76,6 +76,8 @@ export interface Config {
   readonly threads: number;
   /** How many connections a worker has to a server of applications. */
   readonly connections: number;
+  /** Whether those to a FastCGI server are kept between requests. */
+  readonly keepConnections: boolean;
   /** The directory of a FastCGI server's scripts; undefined where it has none,
    * but serves every path. */
   readonly root: string | undefined;
@@ -294,6 +296,8 @@ export function readConfig(
     pythonWorkers: readPlenty(settings.one("python-workers"), mostWorkers),
     threads: readPlenty(settings.one("threads"), mostThreads),
     connections: readPlenty(settings.one("connections"), mostThreads),
+    keepConnections:
+      readChoice(settings.one("keep-connections"), ["off", "on"]) === "on",
     root: readOptional(settings.one("root")),
     index: readFileName(settings.one("index")),
     cgi: readStatics(settings.all("cgi-dir").map(namedPrefix)),

@@ -43,6 +43,8 @@ export interface HeadgateConfig extends Hooks {
   readonly threads?: number;
   /** Connections of each worker to a FastCGI or SCGI server, at most. */
   readonly connections?: number;
+  /** Whether those to a FastCGI server are kept between requests. */
+  readonly keepConnections?: "off" | "on";
   /** The directory of a FastCGI server's scripts. */
   readonly root?: string;
   /** The script that serves a directory of `root`. */

@@ -193,6 +193,14 @@ export const optionTable: readonly OptionEntry[] = [
     numeric: true,
   },
   {
+    name: "keep-connections",
+    value: "WHETHER",
+    group: "Python, FastCGI and CGI",
+    summary: "on: keep those to a FastCGI server between requests; each " +
+      "occupies a process of PHP-FPM's then",
+    fallback: "off",
+  },
+  {
     name: "root",
     value: "DIR",
     group: "Python, FastCGI and CGI",

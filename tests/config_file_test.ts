@@ -50,6 +50,7 @@ const everything: Required<HeadgateConfig> = {
   pythonWorkers: 2,
   threads: 8,
   connections: 5,
+  keepConnections: "on",
   root: "www",
   index: "main.php",
   cgiDir: ["cgi-bin", "/tools=bin"],
@@ -115,6 +116,7 @@ test("every key reaches the configuration", () => {
     pythonWorkers: 2,
     threads: 8,
     connections: 5,
+    keepConnections: true,
     root: "www",
     index: "main.php",
     cgi: [

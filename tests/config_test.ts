@@ -48,6 +48,7 @@ test("the defaults", () => {
     pythonWorkers: 1,
     threads: 4,
     connections: 32,
+    keepConnections: false,
     root: undefined,
     index: "index.php",
     cgi: [],
@@ -93,6 +94,7 @@ test("every flag reaches the configuration", () => {
     "python-workers": "2",
     threads: "8",
     connections: "5",
+    "keep-connections": "on",
     root: "www",
     index: "main.php",
     "cgi-dir": ["site/cgi-bin/", "/tools=bin"],
@@ -142,6 +144,7 @@ test("every flag reaches the configuration", () => {
     pythonWorkers: 2,
     threads: 8,
     connections: 5,
+    keepConnections: true,
     root: "www",
     index: "main.php",
     cgi: [
