@@ -73,6 +73,11 @@ test("pythonName() takes a file for a module of the packages that hold it", () =
   assertEquals(nameAmong(["my-app.py"], "my-app.py:app"), "my-app:app");
   assertEquals(nameAmong(["a/app.py"], "a/app.py:app"), "app:app in a");
   assertEquals(nameAmong(["../app.py"], "../app.py:app"), "app:app in ..");
+  // What its package is called is not to be told from here.
+  assertEquals(
+    nameAmong(["../app.py", "../__init__.py"], "../app.py:app"),
+    "app:app in ..",
+  );
   assertEquals(nameAmong(["/app.py"], "/app.py:app"), "app:app in /");
   assertEquals(
     nameAmong(["/srv/a/app.py"], "/srv/a/app.py:create()"),

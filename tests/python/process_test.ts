@@ -228,9 +228,12 @@ async function stacksOf(...pieces: string[]): Promise<string> {
   const program = programs.started[0];
   if (program === undefined) throw new Error("nothing was started");
   program.onSignal = () => {
-    for (const piece of pieces) {
+    const [first = "", ...rest] = pieces;
+    const add = (piece: string) =>
       programs.texts.set(file, programs.texts.get(file) + piece);
-    }
+    add(first);
+    // Between two looks.
+    setTimeout(() => rest.forEach(add), 30);
   };
   const stacks = await python.stacks();
   assertEquals(program.done, ["SIGUSR1"]);
