@@ -259,7 +259,7 @@ function headsOf(...lines: string[]): RequestHead[] {
   const reader = new HeadReader();
   return lines.map((line) => {
     const head = octets(
-      `${line}\r\nHost: a:80\r\nAccept: b\r\nX: 1\r\nX: 2\r\n` +
+      `${line}\r\nHost: a\r\nAccept: b\r\nX: 1\r\nX: 2\r\n` +
         "Content-Length: 3\r\n\r\n",
     );
     return reader.read(head, 0, head.length, defaultLimits)!;

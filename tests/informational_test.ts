@@ -107,6 +107,31 @@ test("informational() is dropped by hosts that know nothing of it", async () => 
   assertEquals([response.status, await response.text()], [200, "done"]);
 });
 
+test("informational() is checked alike where nobody takes it", async () => {
+  const faults: string[] = [];
+  const fails = (call: () => void) => {
+    try {
+      call();
+    } catch (error) {
+      faults.push((error as Error).message);
+    }
+  };
+  const response = await toFetch(async ({ response }) => {
+    fails(() => void response.informational(100, []));
+    fails(() => void response.informational(103, [["a", "b\r\nc: d"]]));
+    fails(() => void response.informational(103, [["Link", link]]));
+    response.start(200, "OK", []);
+    await response.flush();
+    fails(() => void response.informational(103, [["Link", link]]));
+    await response.end();
+  })(new Request("http://a/"), {});
+  await response.text();
+  assertEquals(faults.length, 3);
+  assertStringIncludes(faults[0]!, "not one of an interim response");
+  assertStringIncludes(faults[1]!, "what a field value must not");
+  assertEquals(faults[2], "The head of this response has been sent");
+});
+
 test("informational() takes whatever Headers take", async () => {
   const other = new FakeExchange();
   await fetchHandler((_request, info) => {

@@ -401,6 +401,13 @@ test("WireResponse.informational() harms nobody when the peer leaves", async () 
   assert(pending instanceof Promise);
   stream.fail("Reset");
   await assertRejects(async () => await pending, StreamError, "Reset");
+
+  const other = begin({}, { window: 0 });
+  void other.response.informational(103, hint);
+  void other.response.informational(103, hint);
+  other.stream.fail("Reset");
+  // Where it is not handled, that is the failure of this test.
+  await new Promise((resolve) => setTimeout(resolve));
 });
 
 test("WireResponse.start() keeps the first head when the second is refused", () => {
