@@ -715,8 +715,7 @@ class _Connection:
                 exchange.run(server)
                 # An idle connection holds nothing of its last request.
                 del environ, errors, exchange
-                if server.forked:
-                    server.leave_child()
+                pass
                 if not keep or self._broken or server.stopping:
                     break
                 if content is not None:

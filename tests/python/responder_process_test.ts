@@ -242,6 +242,18 @@ test("a fork of the application's that comes back to us answers nobody", () =>
     );
   }));
 
+test("a fork that begins when the body is closed answers nobody", () =>
+  withResponder("answers:forks_in_close", async (responder) => {
+    const client = await responder.connect();
+    assertEquals((await client.ask()).text, "forked");
+    await responder.untilSeen(
+      () => responder.printed.includes("child: 0\n"),
+      "the child's end",
+    );
+    assertEquals((await client.ask()).text, "forked");
+    assertEquals(responder.errors, "");
+  }));
+
 test("a fork of the application's that stays keeps nothing open", () =>
   withResponder("answers:fork_stays", async (responder) => {
     const client = await responder.connect();

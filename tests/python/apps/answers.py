@@ -374,6 +374,20 @@ def forks(environ, start_response):
     return [b"child: %d" % os.waitstatus_to_exitcode(code)]
 
 
+def forks_in_close(environ, start_response):
+    """A child that begins where the response has been sent."""
+
+    class Body(Told):
+        def close(self):
+            child = os.fork()
+            if child:
+                _, code = os.waitpid(child, 0)
+                print(f"child: {os.waitstatus_to_exitcode(code)}", flush=True)
+
+    start_response("200 OK", list(TEXT))
+    return Body([b"forked"])
+
+
 def dispositions(environ, start_response):
     """How a program that is started here finds its signals and its streams."""
     code = (

@@ -16,6 +16,7 @@ class Slow:
         self.taken = bytearray()
 
     def sendmsg(self, pieces):
+        assert len(pieces) <= responder._LONGEST_VECTOR
         data = b"".join(pieces)[:self.most]
         self.taken += data
         return len(data)
