@@ -715,7 +715,8 @@ class _Connection:
                 exchange.run(server)
                 # An idle connection holds nothing of its last request.
                 del environ, errors, exchange
-                pass
+                if server.forked:
+                    server.leave_child()
                 if not keep or self._broken or server.stopping:
                     break
                 if content is not None:
