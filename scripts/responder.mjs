@@ -28,6 +28,7 @@ await writeFile(
  */
 
 /** What a Python interpreter runs: see its own first lines. */
-export const responder: string = \`${literal}\`;
+export const responder: string =
+  \`${literal}\`;
 `,
 );
