@@ -14,6 +14,7 @@ import {
 import { CommandError } from "../../src/command_error.ts";
 import {
   findPython,
+  pythonApplications,
   pythonEnvironment,
   type ServedOptions,
   ServedPython,
@@ -285,6 +286,31 @@ test("the environ tells what serves it", () =>
     assertEquals(kinds["wsgi.version"], "tuple");
     assertEquals(kinds["wsgi.input_terminated"], "bool");
   }));
+
+test("an application has its place in the paths of a site", () =>
+  served({ scriptName: "/site/a" }, async (application) => {
+    const { strings } = await application.json("/site/a/told") as {
+      strings: Record<string, string>;
+    };
+    assertEquals(
+      [strings["SCRIPT_NAME"], strings["PATH_INFO"], strings["REQUEST_URI"]],
+      ["/site/a", "/told", "/site/a/told"],
+    );
+  }));
+
+test("an application has files sent from where it may", () =>
+  served(
+    { sendFileRoots: [pythonApplications] },
+    async (application) => {
+      const response = await application.get("/send?file=checked.py", {
+        headers: { range: "bytes=3-7" },
+      });
+      assertEquals([response.status, await response.text()], [206, "WSGI "]);
+      const elsewhere = await application.get("/send?file=../package.json");
+      await elsewhere.text();
+      assert(elsewhere.status >= 400, String(elsewhere.status));
+    },
+  ));
 
 test("two processes share what comes, and both leave", () =>
   served({ processes: 2, threads: 1 }, async (application) => {

@@ -131,6 +131,14 @@ def file(environ, start_response):
     return environ["wsgi.file_wrapper"](open(__file__, "rb"))
 
 
+def send(environ, start_response):
+    """Has the gateway send a file."""
+    path = os.path.join(os.getcwd(), argument(environ, "file", ""))
+    start_response("200 OK", [("Content-Type", "text/plain"),
+                              ("X-Sendfile", path)])
+    return []
+
+
 def complain(environ, start_response):
     environ["wsgi.errors"].write("a complaint\n")
     environ["wsgi.errors"].flush()
@@ -157,6 +165,7 @@ routes = {
     "/leave": leave,
     "/write": write,
     "/file": file,
+    "/send": send,
     "/complain": complain,
     "/throw": throw,
 }
