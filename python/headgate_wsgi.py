@@ -1483,6 +1483,8 @@ class _Gateway:
         if not attached:
             return
         shown = 3 if _may_print_to(3) else 2
+        # What a runtime has told of these descriptors is for nobody else.
+        os.environ.pop("DENO_EXTRA_STDIO_FDS", None)
         # Neither a program that the application starts nor a print gets at them.
         self.input = os.dup(0)
         self._output = os.dup(1)

@@ -38,7 +38,7 @@ def app(environ, start_response):
     if path == "/hang":
         time.sleep(600)
     if path == "/variable":
-        return answer(start_response, os.environ.get("VARIABLE", "none"))
+        return answer(start_response, os.environ.get(environ["QUERY_STRING"], "none"))
     return answer(start_response, f"{os.getpid()} {greeting}")
 
 
@@ -108,7 +108,12 @@ testPython("one process serves, and leaves nothing behind", async (
   assertStringIncludes(server.stdout, "Application: app:app (Python)");
   const { text } = await get(address);
   assertMatch(text, /^\d+ hello$/);
-  assertEquals((await get(address, "/variable")).text, "of ours");
+  for (
+    const [name, value] of [
+      ["VARIABLE", "of ours"],
+      ["DENO_EXTRA_STDIO_FDS", "none"],
+    ]
+  ) assertEquals((await get(address, `/variable?${name}`)).text, value);
   daemon.signal("SIGTERM", server.pid);
   assertEquals(await server.ended(), 0);
   await daemon.untilGone();
@@ -167,6 +172,8 @@ testPython("each worker has as many processes as it should", async (
     for (const pid of await Promise.all(all)) pids.add(pid);
     return pids.size === 4;
   }, "four processes");
+  // What we tell our own processes is for them alone.
+  assertEquals((await daemon.get("/variable?HEADGATE_PROCESS")).text, "none");
   // The arbiter, two workers, and these.
   assertEquals(daemon.processes().length, 7);
 });
