@@ -13,10 +13,11 @@ import { startProgram } from "./support/program.ts";
 async function withModule(
   text: string,
   use: (file: string) => Promise<void>,
+  name = "server.mjs",
 ): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "headgate-application-"));
   try {
-    const file = join(directory, "server.mjs");
+    const file = join(directory, name);
     await writeFile(file, text);
     await use(file);
   } finally {
@@ -90,6 +91,19 @@ test("a module says where to listen, what to bound and what to answer", async ()
       `Nothing reads websocket of the default export of ${file}`,
     );
   });
+});
+
+test("a CommonJS module says it as well, on every runtime", async () => {
+  const text = `module.exports = {
+    fetch: () => new Response("served"),
+    error: () => new Response("told"),
+    tls: {},
+  };`;
+  await withModule(text, async (file) => {
+    await using command = new Command([file, "--check-config"]);
+    assertEquals(await command.ended(), 0);
+    assertStringIncludes(command.stderr, "headgate: Nothing reads tls of");
+  }, "server.cjs");
 });
 
 test("--check-config tells what nothing reads", async () => {

@@ -224,9 +224,21 @@ function findFetch(
 ): FetchHolder | undefined {
   if (name !== undefined) return withFetch(own(exports, name));
   const given = own(exports, "default");
-  return withFetch(exports) ?? withFetch(given) ??
+  const [module, whole] = [withFetch(exports), withFetch(given)];
+  return isWholeOf(whole, module) ? whole : module ?? whole ??
     // What a CommonJS module exports as default is within its exports.
     withFetch(isObject(given) ? own(given, "default") : undefined);
+}
+
+/** The `module.exports` of CommonJS is the default export, and it is up to the
+ * runtime what of it is exported by name besides. A compiler's `__esModule` says
+ * that those are names, and no object of the author's. */
+function isWholeOf(
+  whole: FetchHolder | undefined,
+  module: FetchHolder | undefined,
+): whole is FetchHolder {
+  return whole !== undefined && whole.fetch === module?.fetch &&
+    !Object.hasOwn(whole, "__esModule");
 }
 
 /** Nothing but this one property is looked at: a router may answer to every

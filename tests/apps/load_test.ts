@@ -318,6 +318,21 @@ test("an object literal says more than its fetch", async () => {
   assertStringIncludes(error.message, "port of the default export of app.ts");
 });
 
+test("module.exports is one object, whatever of it is exported by name", () => {
+  const given = { ...fetcher("CommonJS"), port: 3000 };
+  for (const named of [{}, { fetch: given.fetch }, given]) {
+    const loaded = select(undefined, { default: given, ...named });
+    if (loaded.kind !== "fetch") throw new Error(loaded.kind);
+    assertEquals(loaded.settings?.port, 3000);
+  }
+  const compiled = { ...given, __esModule: true };
+  for (const other of [compiled, { ...fetcher("another"), port: 3000 }]) {
+    const loaded = select(undefined, { ...given, default: other });
+    if (loaded.kind !== "fetch") throw new Error(loaded.kind);
+    assertEquals(loaded.settings, undefined);
+  }
+});
+
 test("what else a module exports is not said of its fetch", () => {
   const { fetch } = fetcher("module");
   const loaded = select(undefined, { fetch, port: "no port", tls: {} });
