@@ -45,7 +45,9 @@ export type Framing = "none" | "length" | "chunked";
  * §3.2. (`authority` belongs to CONNECT, which is refused.) */
 export type TargetForm = "origin" | "absolute" | "asterisk";
 
-/** A request line and header section, parsed and judged. Immutable. */
+/** A request line and header section, parsed and judged. Immutable. Requests of
+ * one connection that are alike, octet by octet, may have one head: it tells
+ * what was asked, not which request asked it. */
 export interface RequestHead {
   /** Case-sensitive, as received: any token (RFC 9110 §9.1) but CONNECT. */
   readonly method: string;
@@ -165,7 +167,7 @@ export type Handler = (exchange: Exchange) => MaybePromise<void>;
 export interface AccessRecord {
   /** Undefined when the head was refused. */
   readonly head: RequestHead | undefined;
-  /** The peer. */
+  /** The peer; the client where a proxy that is believed has told of it. */
   readonly remote: Address;
   /** The status sent; 499 when the peer left before the response was whole. */
   readonly status: number;
