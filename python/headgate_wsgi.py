@@ -1139,6 +1139,23 @@ class _Connection:
             raise _Gone(str(error)) from None
 
 
+def _let_gateway_run():
+    """Keeps this thread from taking the processor from whoever wakes it.
+
+    The gateway hands out requests one by one; where the two share a processor
+    it would be put aside at each of them, to find the next answer alone in its
+    turn.  A thread of SCHED_BATCH waits until the gateway has nothing more to
+    do.  Where there are processors to spare nothing changes.  Programs that
+    the application starts are scheduled alike, which is to say as work that
+    nobody waits for at a keyboard.
+    """
+    try:
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except (AttributeError, OSError):
+        pass  # not on this system, or not allowed: it is a kindness
+
+
 # ------------------------------------------------------------------- the server
 
 class _Server:
@@ -1246,6 +1263,8 @@ class _Server:
             os._exit(code or 0)
 
     def _serve(self):
+        if not self.yields:
+            _let_gateway_run()
         while not self.stopping:
             sock = self._accept()
             if sock is not None:

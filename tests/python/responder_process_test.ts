@@ -274,6 +274,13 @@ test("a fork of the application's that stays keeps nothing open", () =>
     assertEquals(await responder.exited, 0);
   }));
 
+test("its threads let the gateway run", () =>
+  process.platform !== "linux"
+    ? undefined
+    : withResponder("answers:scheduled", async (responder) => {
+      assertEquals((await responder.ask()).text, "True");
+    }));
+
 test("the socket is ours alone", () =>
   withResponder("answers:hello", async (responder) => {
     const { mode } = statSync(`${responder.directory}/socket`);

@@ -374,6 +374,11 @@ def forks(environ, start_response):
     return [b"child: %d" % os.waitstatus_to_exitcode(code)]
 
 
+def scheduled(environ, start_response):
+    start_response("200 OK", list(TEXT))
+    return [str(os.sched_getscheduler(0) == os.SCHED_BATCH).encode()]
+
+
 def forks_in_close(environ, start_response):
     """A child that begins where the response has been sent."""
 
