@@ -340,8 +340,10 @@ export function readConfig(
 function readForwarded(settings: Settings): ForwardedOptions {
   const allow = settings.all("forwarded-allow-ips");
   const fields = settings.all("forwarded-fields");
+  const listed = listOf(allow);
   const options = {
-    allow: listOf(allow).filter((text) => text !== "off"),
+    // Beside others it is refused: nobody and somebody cannot both be meant.
+    allow: listed.every((text) => text === "off") ? [] : listed,
     fields: listOf(fields).map((text) => text.toLowerCase() as ForwardedField),
   };
   checkForwarded({ allow: options.allow }, allow);

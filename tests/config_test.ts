@@ -464,6 +464,7 @@ test("which proxies are believed", () => {
   const wrong: [Record<string, string>, string][] = [
     [{ "forwarded-allow-ips": "proxy" }, '"proxy" is neither an IP address'],
     [{ "forwarded-allow-ips": "10.1.2.3/8" }, "--forwarded-allow-ips"],
+    [{ "forwarded-allow-ips": "off,*" }, '"off" is neither an IP address'],
     [{ "forwarded-fields": "x-real-ip" }, '"x-real-ip" is not one of'],
     [{ "forwarded-fields": "forwarded,x-forwarded-for" }, "contradict"],
   ];
