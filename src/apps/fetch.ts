@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { createEnviron, mountPoint } from "../environ.ts";
+import { createEnviron, type EnvironOptions, mountPoint } from "../environ.ts";
 import { HttpError, StreamError } from "../errors.ts";
 import { LogErrorStream } from "../error_stream.ts";
 import type { Exchange, Handler } from "../exchange.ts";
@@ -91,10 +91,18 @@ export function fetchHandler(
       `A fetch handler is a function of a Request, not ${describe(handle)}`,
     );
   }
+  const { log = console, env = {} } = options;
   const terms: Terms = {
-    log: options.log ?? console,
-    env: options.env ?? {},
-    scriptName: mountPoint(options.scriptName ?? ""),
+    log,
+    env,
+    environ: {
+      errors: new LogErrorStream(log),
+      scriptName: mountPoint(options.scriptName ?? ""),
+      multithread: false,
+      multiprocess: false,
+      software: `headgate/${version}`,
+      fileWrapper: FileWrapper,
+    },
   };
   return (exchange) => serve(handle, exchange, terms);
 }
@@ -103,8 +111,8 @@ export function fetchHandler(
 interface Terms {
   readonly log: Logger;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** As {@linkcode mountPoint} makes it. */
-  readonly scriptName: string;
+  /** One object, by which environs of the same fields are made of each other. */
+  readonly environ: EnvironOptions;
 }
 
 /** A handler that answers at once with what is at hand is served at once. */
@@ -189,14 +197,7 @@ class Info implements FetchInfo {
   }
 
   #makeEnviron(): Environ {
-    const environ = createEnviron(this.#exchange, {
-      errors: new LogErrorStream(this.#terms.log),
-      scriptName: this.#terms.scriptName,
-      multithread: false,
-      multiprocess: false,
-      software: `headgate/${version}`,
-      fileWrapper: FileWrapper,
-    });
+    const environ = createEnviron(this.#exchange, this.#terms.environ);
     environ["wsgi.input"] = this.#open.wsgiInput();
     return environ;
   }

@@ -18,6 +18,7 @@ import { ApplicationError, HttpError, StreamError } from "../../src/errors.ts";
 import type { AccessRecord } from "../../src/exchange.ts";
 import { createGateway } from "../../src/gateway.ts";
 import type { Logger } from "../../src/logger.ts";
+import type { Environ } from "../../src/wsgi.ts";
 import {
   FakeExchange,
   type FakeRequest,
@@ -185,6 +186,19 @@ test("environ is the request as WSGI sees it, made once", async () => {
   assertEquals(environ.PATH_INFO, "/a b");
   assertEquals(environ.QUERY_STRING, "c");
   assertEquals(environ.HTTP_HOST, "example.com");
+});
+
+test("environs of one handler have what is the handler's in common", async () => {
+  const environs: Environ[] = [];
+  const handler = fetchHandler((_request, { environ }) => {
+    environs.push(environ);
+    return new Response();
+  });
+  await handler(new FakeExchange());
+  await handler(new FakeExchange());
+  const [first, second] = environs;
+  assert(first !== second);
+  assertStrictEquals(first!["wsgi.errors"], second!["wsgi.errors"]);
 });
 
 test("whoever reads first, request or environ, has the content", async () => {
