@@ -1,5 +1,6 @@
 /** Starts programs that are not the project's own, over `node:child_process`,
- * which the runtimes share; and what becomes of their streams. */
+ * which the runtimes share; and what becomes of their streams. None outlives
+ * this process, unless that is killed. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
@@ -15,7 +16,7 @@ import { keepSockets } from "./held_sockets.ts";
 
 /** As `BackendHost.start` promises. */
 export async function startProgram(command: ProgramCommand): Promise<Program> {
-  keepSocketsOnce();
+  prepareOnce();
   const child = launch(command, findProgram(command.file));
   const errors: Promise<never> = new Promise((_, reject) => {
     child.once("error", reject);
@@ -31,13 +32,15 @@ function spawned(child: ChildProcess): Promise<unknown> {
 
 // ---- What it is ----
 
-let socketsKept = false;
+let prepared = false;
 
-/** What is inherited is there before the first program, and what is opened
- * later closes on its own. */
-function keepSocketsOnce(): void {
-  if (!socketsKept) keepSockets();
-  socketsKept = true;
+/** Before the first program. What is inherited is there by then, and what is
+ * opened later closes on its own. */
+function prepareOnce(): void {
+  if (prepared) return;
+  prepared = true;
+  keepSockets();
+  process.on("exit", endEntrusted);
 }
 
 /** The path of a program's file. The runtimes would look along the `PATH` that
@@ -99,6 +102,22 @@ function outputOf(child: ChildProcess): Readable {
   return child.stdout ?? child.stdio[3] as Readable;
 }
 
+// ---- The end of this process ----
+
+/** Those that nobody would end after us: they run, or were asked to end while
+ * some of what they have started may not heed it. */
+const entrusted = new Set<ChildProgram>();
+
+/** How long they have between being asked to end and being made to. */
+const lastMs = 100;
+
+function endEntrusted(): void {
+  if (entrusted.size === 0) return;
+  for (const program of entrusted) program.kill("SIGTERM", "group");
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lastMs);
+  for (const program of entrusted) program.kill("SIGKILL", "group");
+}
+
 // ---- Running ----
 
 class ChildProgram implements Program {
@@ -111,6 +130,8 @@ class ChildProgram implements Program {
   /** Whether somebody may be left of its group, whose number nobody else has as
    * long as that is so. */
   #hasGroup = true;
+  /** Its group was asked to end, and not yet made to. */
+  #asked = false;
 
   constructor(child: ChildProcess, { errors }: ProgramCommand) {
     this.pid = child.pid!;
@@ -119,10 +140,12 @@ class ChildProgram implements Program {
     this.#output.on("error", ignore); // a reader learns it as the end
     this.#blocks = this.#output[Symbol.asyncIterator]();
     if (errors !== "inherit") passLines(child.stderr!, errors);
+    entrusted.add(this);
     this.ended = new Promise((resolve) => {
       child.once("exit", (code, signal) => {
         this.#running = false;
         this.#signal(0, "group");
+        if (!this.#asked || !this.#hasGroup) entrusted.delete(this);
         resolve({ code, signal });
       });
     });
@@ -154,6 +177,9 @@ class ChildProgram implements Program {
     whom?: "group",
   ): void {
     this.#signal(signal, whom);
+    if (whom !== "group") return;
+    this.#asked = signal === "SIGTERM";
+    if (signal === "SIGKILL" && !this.#running) entrusted.delete(this);
   }
 
   #signal(signal: string | 0, whom?: "group"): void {

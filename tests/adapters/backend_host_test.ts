@@ -311,12 +311,36 @@ test("sharesOutput: our output is descriptor 3, its own is still the pipe", asyn
   end(program);
 });
 
-function sideProgram(way: string): Promise<Program> {
+test("no program outlives who has started it, whatever it makes of being asked", async () => {
+  if (!onLinux) return;
+  const lines: string[] = [];
+  const program = await sideProgram("programs", (line) => lines.push(line));
+  const pids = (await outputOf(program)).trimEnd().split("\n").map(Number);
+  assertEquals(await program.ended, { code: 0, signal: null });
+  assertEquals(pids.length, 3);
+  await until(() => !pids.some(runs), "the end of all programs");
+  await until(() => lines.includes("asked"), "the last words");
+  end(program);
+});
+
+/** Whether a process runs: one that has ended may wait for its parent. */
+function runs(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+function sideProgram(
+  way: string,
+  errors: "inherit" | ((line: string) => void) = "inherit",
+): Promise<Program> {
   return backendHost.start({
     file: process.execPath,
     args: [...sourceArgs("tests/adapters/backend_program.ts"), way],
     env: process.env as Record<string, string>,
-    errors: "inherit",
+    errors,
     sharesOutput: false,
   });
 }
