@@ -81,11 +81,11 @@ class InternedName implements FieldName {
   }
 }
 
-/** RFC 3875 §4.1.18. `foo_bar` and `foo-bar` would be one variable, and a
- * `Proxy` field would become HTTP_PROXY, which programs trust: both are left
- * out of every environ. */
+/** RFC 3875 §4.1.18. `foo_bar` and `foo-bar` would be one variable, as `foo.bar`
+ * is to PHP, and a `Proxy` field would become HTTP_PROXY, which programs trust:
+ * all but letters, digits and hyphens is left out of every environ. */
 export function metaVariable(lower: string): string | undefined {
-  if (lower.includes("_") || lower === "proxy") return undefined;
+  if (!/^[0-9a-z-]+$/.test(lower) || lower === "proxy") return undefined;
   const upper = lower.toUpperCase().replaceAll("-", "_");
   return upper === "CONTENT_TYPE" || upper === "CONTENT_LENGTH"
     ? upper

@@ -62,7 +62,7 @@ export class FakeFields implements Fields {
 function fieldName(name: string): FieldName {
   const lower = name.toLowerCase();
   const upper = name.toUpperCase().replaceAll("-", "_");
-  if (name.includes("_") || lower === "proxy") {
+  if (!/^[0-9a-z-]+$/.test(lower) || lower === "proxy") {
     return { lower, meta: undefined };
   }
   const bare = upper === "CONTENT_TYPE" || upper === "CONTENT_LENGTH";
