@@ -10,14 +10,19 @@
  * Length: the phases of a connection are one story, and share its fields.
  */
 import type { Content } from "./body.ts";
-import { ApplicationError, HttpError, StreamError } from "./errors.ts";
+import {
+  ApplicationError,
+  BackendError,
+  HttpError,
+  StreamError,
+} from "./errors.ts";
 import type { Gate } from "./gate.ts";
 import { CR, LF } from "./http/bytes.ts";
 import { firstLine, type ParsedHead, parseRequestHead } from "./http/head.ts";
 import { HeadReader } from "./http/head_reader.ts";
 import { reasonPhrase } from "./http/status.ts";
 import type { Limits } from "./limits.ts";
-import { escapeForLog, traceOf } from "./logger.ts";
+import { escapeForLog, faultOf, traceOf } from "./logger.ts";
 import { type Terms, WireResponse } from "./response.ts";
 import type { ByteStream } from "./stream.ts";
 import { Wire } from "./wire.ts";
@@ -306,12 +311,12 @@ export class Connection {
       }
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
-      this.#gate.log.debug(`${this.#peer()}: ${describe(error)}`);
+      this.#gate.log.debug(`${this.#peer()}: ${faultOf(error)}`);
       return false;
     }
   }
 
-  /** A handler threw, or broke its contract. */
+  /** A handler threw, or broke its contract; or whoever is behind it failed. */
   #fail(exchange: WireExchange, error: unknown): boolean | Promise<boolean> {
     if (this.#row !== undefined) this.#unwatch(this.#row);
     if (this.#phase === LINGER) return false;
@@ -322,9 +327,11 @@ export class Connection {
       throw error;
     }
     const refusal = error instanceof HttpError ? error : undefined;
+    const backend = error instanceof BackendError ? error : undefined;
     if (refusal === undefined) {
+      const told = backend === undefined ? traceOf(error) : faultOf(backend);
       this.#gate.log.error(
-        `${head.method} ${escapeForLog(head.target)}: ${traceOf(error)}`,
+        `${head.method} ${escapeForLog(head.target)}: ${told}`,
       );
     }
     if (!response.ended && response.retract()) {
@@ -334,11 +341,11 @@ export class Connection {
         return false;
       }
       const replacement = exchange.replaceResponse();
-      sayStatus(replacement, 500, undefined);
+      sayStatus(replacement, backend?.status ?? 500, undefined);
       return this.#finish(exchange);
     }
     if (refusal !== undefined) {
-      this.#gate.log.debug(`${this.#peer()}: ${describe(refusal)}`);
+      this.#gate.log.debug(`${this.#peer()}: ${faultOf(refusal)}`);
     }
     // The peer must see that the response is not whole. Where its length or its
     // last chunk would have told the end, ending early is enough.
@@ -356,7 +363,7 @@ export class Connection {
       : `${exchange.head.method} ${exchange.head.target}`;
     log.debug(
       `${this.#peer()}: refused "${escapeForLog(line)}": ${error.status} ${
-        describe(error)
+        faultOf(error)
       }`,
     );
     const terms = exchange ??
@@ -561,12 +568,6 @@ function sayStatus(
   // failed already, the loop learns of it from its next read.
   response.write(content)?.catch(() => {});
   response.end();
-}
-
-function describe(error: HttpError): string {
-  return error.detail === undefined
-    ? error.message
-    : `${error.message}: "${escapeForLog(error.detail)}"`;
 }
 
 /** Lets everything else that is ready have its turn. */

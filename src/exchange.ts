@@ -159,8 +159,9 @@ export interface Exchange {
 }
 
 /** What the connection loop calls, once per request. A response must have been
- * started and ended when it settles. What it throws becomes a 500, or cuts the
- * connection when the head is on its way. */
+ * started and ended when it settles. What it throws becomes a 500, that of a
+ * `BackendError` its status; or it cuts the connection when the head is on its
+ * way. */
 export type Handler = (exchange: Exchange) => MaybePromise<void>;
 
 /** One finished exchange, for the access log. Lent: format it, do not keep it. */

@@ -38,6 +38,20 @@ export function escapeForLog(text: string): string {
   });
 }
 
+/** What somebody else did wrong, on one line: no stack of ours tells more. */
+export function faultOf(
+  { message, detail, cause }: {
+    readonly message: string;
+    readonly detail: string | undefined;
+    readonly cause?: unknown;
+  },
+): string {
+  let told = message;
+  if (detail !== undefined) told += `: "${escapeForLog(detail)}"`;
+  if (cause instanceof Error) told += ` (${escapeForLog(cause.message)})`;
+  return told;
+}
+
 /** The most causes that are followed, lest they go in a circle. */
 const CAUSES = 8;
 

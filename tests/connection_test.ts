@@ -7,7 +7,12 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { ApplicationError, HttpError, StreamError } from "../src/errors.ts";
+import {
+  ApplicationError,
+  BackendError,
+  HttpError,
+  StreamError,
+} from "../src/errors.ts";
 import { Connection } from "../src/connection.ts";
 import type {
   AccessRecord,
@@ -682,6 +687,25 @@ test("Connection takes back a response that fails before any of it is sent", asy
     assert(!bench.stream.outputText.includes("abc"));
     await bench.done();
   }
+});
+
+test("Connection answers for whoever is behind a handler, with its status and no stack", async () => {
+  const cause = new Error("why");
+  const bench = new Bench(({ head, response }) => {
+    if (head.path !== "/none") {
+      response.start(200, "OK", [], 5);
+      response.write(octets("abc"));
+    }
+    throw new BackendError(504, "It is too slow", "a\nb", { cause });
+  }, [get("/begun") + get("/none")]);
+  await bench.answered(2);
+  assertEquals(bench.statuses, [504, 504]);
+  assertEquals(bench.recorded, [504, 504]);
+  assertEquals(bench.blamed().map((line) => line.split(": ").slice(-2)), [
+    ["It is too slow", '"a\\x0ab" (why)'],
+    ["It is too slow", '"a\\x0ab" (why)'],
+  ]);
+  await bench.done();
 });
 
 test("Connection resets when only that can tell that a response is not whole", async () => {

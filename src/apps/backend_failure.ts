@@ -1,8 +1,8 @@
 /** What the client is told when a program behind us fails. */
-import { ApplicationError, BackendError } from "../errors.ts";
+import { BackendError } from "../errors.ts";
 import type { Exchange, ResponseFields } from "../exchange.ts";
 import { reasonPhrase } from "../http/status.ts";
-import { escapeForLog, type Logger } from "../logger.ts";
+import { escapeForLog, faultOf, type Logger } from "../logger.ts";
 
 const plainText: ResponseFields[number] = [
   "Content-Type",
@@ -11,20 +11,18 @@ const plainText: ResponseFields[number] = [
 const retryAfter: ResponseFields[number] = ["Retry-After", "1"];
 
 /** Answers a `BackendError` with its status, where nothing has been sent, and
- * tells the log. Throws `ApplicationError` where the response must be cut, and
- * `error` itself when it is another. */
+ * tells the log. Throws `error` itself where the response has begun, which the
+ * gateway takes back or cuts, and when it is another. */
 export async function answerFailure(
   { head, response }: Exchange,
   error: unknown,
   log: Logger,
 ): Promise<void> {
-  if (!(error instanceof BackendError)) throw error;
-  const told = describe(error);
-  if (response.committed) throw new ApplicationError(told, { cause: error });
+  if (!(error instanceof BackendError) || response.committed) throw error;
   const { status } = error;
-  const line = `${head.method} ${
-    escapeForLog(head.target)
-  }: ${status}: ${told}`;
+  const line = `${head.method} ${escapeForLog(head.target)}: ${status}: ${
+    faultOf(error)
+  }`;
   if (status === 503) log.warn(line);
   else log.error(line);
   const content = new TextEncoder().encode(
@@ -34,11 +32,4 @@ export async function answerFailure(
   response.start(status, "", fields, content.length);
   await response.write(content);
   await response.end();
-}
-
-function describe({ message, detail, cause }: BackendError): string {
-  let told = message;
-  if (detail !== undefined) told += `: "${escapeForLog(detail)}"`;
-  if (cause instanceof Error) told += ` (${escapeForLog(cause.message)})`;
-  return told;
 }

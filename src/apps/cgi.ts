@@ -236,13 +236,14 @@ class Programs {
     content: HeldContent,
   ): Promise<string | undefined> {
     const { host, timeoutSeconds: seconds = 30 } = this.#options;
-    const turn: MaybePromise<void> = this.#turns.take(exchange.signal);
-    if (turn !== undefined) await turn;
     const command = {
       file: script.file,
       cwd: script.file.slice(0, script.file.lastIndexOf("/")) || "/",
       env: this.#environment(exchange, script, content),
     };
+    // Nothing may fail between this and what gives the turn back.
+    const turn: MaybePromise<void> = this.#turns.take(exchange.signal);
+    if (turn !== undefined) await turn;
     const giveBack = () => this.#turns.give();
     const program = await startCgiProgram(command, host, this.#log)
       .catch((error) => {

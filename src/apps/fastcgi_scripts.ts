@@ -50,8 +50,8 @@ export function fastcgiScripts(
   return (exchange) => site.handle(exchange);
 }
 
-/** Names of sources, and of the copies that editors leave of them. */
-const sources = /\.(php\d?|phtml|pht|phar|inc)(?![0-9a-z])/i;
+/** Names of sources, and of the copies that people and editors leave of them. */
+const sources = /\.(php|(phtml|pht|phar|inc)(?![0-9a-z]))/i;
 
 /** How long it is believed where the root is, and its index script. */
 const BELIEVED_MS = 1000;

@@ -3,7 +3,7 @@
  * pool's queue to the last byte of its response. What a connection reads ends
  * up here.
  */
-import { BackendError, StreamError } from "../errors.ts";
+import { ApplicationError, BackendError, StreamError } from "../errors.ts";
 import { LogErrorStream } from "../error_stream.ts";
 import type { Exchange, RequestBody } from "../exchange.ts";
 import {
@@ -255,7 +255,7 @@ export class Run implements RunningRequest {
     this.#relay = new Relay(
       exchange.response,
       this.#terms.bufferSize,
-      (error) => this.fail(error),
+      (error) => this.fail(blameOf(error)),
     );
   }
 
@@ -335,4 +335,11 @@ function refusal(protocolStatus: number): BackendError {
       "The FastCGI responder refused the request",
       `protocol status ${protocolStatus}`,
     );
+}
+
+/** What HTTP does not allow is the responder's fault, as the response is its. */
+function blameOf(error: unknown): unknown {
+  if (!(error instanceof ApplicationError)) return error;
+  const message = "The FastCGI responder gave a response that is none";
+  return new BackendError(502, message, undefined, { cause: error });
 }

@@ -8,7 +8,7 @@ import {
   type FastCgiScriptsOptions,
 } from "../../src/apps/fastcgi_scripts.ts";
 import { toFetch } from "../../src/apps/to_fetch.ts";
-import { ApplicationError, HttpError } from "../../src/errors.ts";
+import { BackendError, HttpError } from "../../src/errors.ts";
 import type { Handler } from "../../src/exchange.ts";
 import { BackendPool } from "../../src/fastcgi/pool.ts";
 import { FakeExchange, type FakeRequest } from "../support/fake_exchange.ts";
@@ -225,7 +225,7 @@ test("fastcgi() cuts a response that has begun", async () => {
   stream.end();
   await assertRejects(
     async () => await handling,
-    ApplicationError,
+    BackendError,
     "closed the connection",
   );
   await bench.close();
@@ -409,6 +409,7 @@ const site: Readonly<Record<string, FakeFile>> = {
   "/site/info.php": { content: "<?php secret" },
   "/site/info.php~": { content: "<?php secret" },
   "/site/old.php.bak": { content: "<?php secret" },
+  "/site/old.phpbak": { content: "<?php secret" },
   "/site/config.inc": { content: "<?php secret" },
   "/site/part.phtml": { content: "<?php secret" },
   "/site/SHOUT.PHP": { content: "<?php secret" },
@@ -468,6 +469,7 @@ const places: readonly [
   ["/info.php~", "/site/index.php", "/index.php", ""],
   ["/old.php.bak", "/site/index.php", "/index.php", ""],
   ["/old%2Ephp.bak", "/site/index.php", "/index.php", ""],
+  ["/old.phpbak", "/site/index.php", "/index.php", ""],
   ["/config.inc", "/site/index.php", "/index.php", ""],
   ["/part.phtml", "/site/index.php", "/index.php", ""],
   ["/.env", "/site/index.php", "/index.php", ""],

@@ -323,6 +323,19 @@ test("BackendPool cuts what exceeds Content-Length, and says so", async () => {
   await bench.close();
 });
 
+test("BackendPool blames the responder for what falls short of Content-Length", async () => {
+  const bench = new Bench();
+  const { result } = bench.ask();
+  await bench.responder.request();
+  bench.responder.streams[0]!.push(concat([
+    stdout("Status: 200\nContent-Length: 3\n\nab"),
+    endRequest(),
+  ]));
+  const error = await assertRejects(() => result, BackendError, "is none");
+  assertEquals(error.status, 502);
+  await bench.close();
+});
+
 test("BackendPool logs an application status and STDERR without an end", async () => {
   const bench = new Bench();
   const { result } = bench.ask({ target: "/a\xe9" });
