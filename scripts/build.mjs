@@ -80,7 +80,20 @@ async function bundleProgram(outdir) {
     metafile: true,
   });
   refuseUnnoticed(metafile);
+  for (const output of Object.keys(metafile.outputs)) {
+    await hideImports(join(root, output));
+  }
   await makeExecutable(join(outdir, "cli.js"));
+}
+
+/** Deno reads and parses whatever an `import()` names in so many words, before
+ * it runs anything: a tenth of the time that a start takes. */
+async function hideImports(path) {
+  const text = await readFile(path, "utf8");
+  await writeFile(
+    path,
+    text.replace(/\bimport\(("\.\/[\w.-]+\.js")\)/g, "import(String($1))"),
+  );
 }
 
 async function makeExecutable(path) {

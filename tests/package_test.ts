@@ -171,3 +171,31 @@ function exportTargets(exports: unknown): string[] {
 async function readJson(path: string): Promise<Record<string, unknown>> {
   return JSON.parse(await readFile(path, "utf8"));
 }
+
+test("Deno is not told of what the program loads on demand", async () => {
+  const dist = join(root, "dist");
+  const program = await reachedFrom(dist, "cli.js");
+  assert(program.size > 1);
+  for (const [file, text] of program) {
+    assertEquals(/\bimport\("\.\//.exec(text)?.[0], undefined, file);
+  }
+});
+
+/** The files that a file imports, on demand or at once, with their texts. */
+async function reachedFrom(
+  directory: string,
+  first: string,
+): Promise<Map<string, string>> {
+  const reached = new Map<string, string>();
+  const waiting = [first];
+  for (let file = waiting.pop(); file !== undefined; file = waiting.pop()) {
+    if (reached.has(file)) continue;
+    const text = await readFile(join(directory, file), "utf8");
+    reached.set(file, text);
+    const specifiers = text.matchAll(
+      /(?:\bfrom |\bimport |\bimport\((?:String\()?)"\.\/([\w.-]+\.js)"/g,
+    );
+    for (const [, name = ""] of specifiers) waiting.push(name);
+  }
+  return reached;
+}
