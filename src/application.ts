@@ -45,6 +45,10 @@ export async function loadFor(
 ): Promise<FoundApplication> {
   const { app, pythonPath } = config;
   checkDirectories(config, host);
+  if (config.cgi.length > 0) {
+    const { checkPrograms } = await import("./backends.ts");
+    await checkPrograms(config, host);
+  }
   if (app === undefined) {
     return {
       kind: "wsgi",
@@ -138,8 +142,12 @@ export async function serveApplication(
     ? await (await import("./backends.ts")).serveBackend(loaded, backend)
     : inThisProcess(await toHandler(loaded, host, log, terms));
   const inner = await withPrograms(served.handler, backend);
-  const whole = await withStatics(inner, config, host, log);
-  return { ...served, handler: whole };
+  const whole = await withStatics(inner.handler, config, host, log);
+  return {
+    ...served,
+    handler: whole,
+    close: async () => void await Promise.all([inner.close(), served.close()]),
+  };
 }
 
 function inThisProcess(handler: Handler): ServedApplication {
@@ -169,8 +177,8 @@ async function toHandler(
 async function withPrograms(
   application: Handler,
   terms: BackendTerms,
-): Promise<Handler> {
-  if (terms.config.cgi.length === 0) return application;
+): Promise<Pick<ServedApplication, "handler" | "close">> {
+  if (terms.config.cgi.length === 0) return inThisProcess(application);
   const { withPrograms } = await import("./backends.ts");
   return await withPrograms(application, terms);
 }

@@ -80,7 +80,8 @@ export interface BackendHost {
    * where too many wait is "EAGAIN", and "ECONNREFUSED" on Bun. */
   connect(options: ConnectOptions): Promise<ByteStream>;
   /** Starts a program. Rejects with the runtime's error with its `code`, as in
-   * "ENOENT" or "EACCES", where the system refuses. */
+   * "ENOENT" or "EACCES", where the system refuses. When this process ends by
+   * itself, its group is asked to end, and made to a moment later. */
   start(command: ProgramCommand): Promise<Program>;
   /** Makes a directory that nobody else may enter (mode 0700), among the
    * temporary files of the system, and tells its absolute path. It is removed

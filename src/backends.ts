@@ -6,9 +6,11 @@
  * @module
  */
 import type { ApplicationName } from "./apps/application_name.ts";
+import { isWithin } from "./apps/file_path.ts";
 import type { ServerAddress } from "./apps/server_address.ts";
 import type { ServedApplication } from "./application.ts";
 import type { BackendHost } from "./backend_host.ts";
+import { CommandError } from "./command_error.ts";
 import type { Config } from "./config.ts";
 import type { Handler } from "./exchange.ts";
 import type { Host } from "./host.ts";
@@ -143,14 +145,23 @@ function finiteOrZero(seconds: number): number {
 }
 
 /** Has programs run for the paths below their directories, and asks
- * `application` for the rest. */
+ * `application` for the rest. Whoever closes it waits for programs that run on
+ * after their responses. */
 export async function withPrograms(
   application: Handler,
   { config, host, log, site }: BackendTerms,
-): Promise<Handler> {
+): Promise<Pick<ServedApplication, "handler" | "close">> {
   const { cgiBefore, cgiEnvironment } = await import("./apps/cgi.ts");
-  return cgiBefore(config.cgi, application, {
-    host: await host.backends(),
+  const machine = await host.backends();
+  const running = new Set<Promise<void>>();
+  const start: BackendHost["start"] = async (command) => {
+    const program = await machine.start(command);
+    const ended = program.ended.then(() => void running.delete(ended));
+    running.add(ended);
+    return program;
+  };
+  const handler = cgiBefore(config.cgi, application, {
+    host: { ...machine, start },
     environment: { ...cgiEnvironment(host.env), ...config.env },
     timeoutSeconds: config.backendSeconds,
     queueSeconds: config.queueSeconds,
@@ -158,4 +169,40 @@ export async function withPrograms(
     site,
     log,
   });
+  return { handler, close: () => allOrLate(running) };
+}
+
+/** Resolves when all have, and some time later at the latest. */
+async function allOrLate(running: Iterable<Promise<void>>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, leaveSeconds * 1000);
+  });
+  await Promise.race([Promise.all(running), late]);
+  clearTimeout(timer);
+}
+
+/** Rejects with `CommandError` where programs lie among files that are sent.
+ * Files are looked for by what a path means, and programs by its spelling: they
+ * would be sent themselves, by another spelling at the latest. */
+export async function checkPrograms(
+  { cgi, statics, root }: Config,
+  host: Host,
+): Promise<void> {
+  const { files } = await host.backends();
+  const sent = statics.map(({ directory }) => ["static", directory]);
+  if (root !== undefined) sent.push(["root", root]);
+  for (const { directory } of cgi) {
+    const programs = await files.resolve(directory) ?? directory;
+    for (const [option, place = ""] of sent) {
+      const resolved = await files.resolve(place) ?? place;
+      if (!isWithin(resolved, programs)) continue;
+      throw new CommandError(
+        2,
+        `cgi-dir ${directory} is within --${option} ${place}, whose files are ` +
+          "sent as they are",
+        "Put the programs where no files are served from.",
+      );
+    }
+  }
 }

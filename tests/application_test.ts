@@ -1,5 +1,5 @@
 /** What the command line serves, by its kind, asked over real sockets. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,6 +41,33 @@ test("--type handler serves a function of an exchange", async () => {
     assertEquals(await response.text(), "GET /a?b");
     assertStringIncludes(program.output(), "site (handler)");
   });
+});
+
+test("a program that runs on after its response may end before the server", async () => {
+  if (process.platform === "win32") return;
+  const directory = await mkdtemp(join(tmpdir(), "headgate-application-"));
+  try {
+    const done = join(directory, "done");
+    const file = join(directory, "on");
+    await writeFile(
+      file,
+      "#!/bin/sh\n" +
+        "printf 'Content-Type: text/plain\\nContent-Length: 2\\n\\nok'\n" +
+        `exec >&- 2>&-\nsleep 0.5\n: > '${done}'\n`,
+    );
+    await chmod(file, 0o755);
+    await using program = await startProgram([
+      "--cgi-dir",
+      `/bin=${directory}`,
+    ]);
+    const response = await fetch(`${program.address}/bin/on`);
+    assertEquals(await response.text(), "ok");
+    program.kill("SIGTERM");
+    assertEquals(await program.exited, { code: 0, signal: null });
+    assertEquals(await readFile(done, "utf8"), "");
+  } finally {
+    await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+  }
 });
 
 /** A port that nobody has. Another may take it before it is used: that is

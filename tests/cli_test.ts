@@ -97,12 +97,32 @@ const usageErrors: [args: string[], what: string, how: string][] = [
   [["--keep-alive", "x"], "--keep-alive", "75"],
   [["--keep-alive", "-1"], '--keep-alive: "-1"', "75"],
   [["a.mjs:app", "b.mjs:app"], "One application", "--help"],
-  [["app.txt/app:app"], "neither a JavaScript or TypeScript file nor", "app:app"],
+  [
+    ["app.txt/app:app"],
+    "neither a JavaScript or TypeScript file nor",
+    "app:app",
+  ],
   [["fastcgi://here"], "is not the address of a server", "fastcgi+unix:"],
   [["scgi://:1", "--type", "wsgi"], "is not the address", "scgi://127.0.0.1"],
   [["scgi://a:1", "--type", "wsgi"], "which has no --type", "Leave --type out"],
   [["a:b", "--type", "wsgi"], "a Python application, which", "Leave --type"],
   [["app.mjs:"], "No name after the colon", "app.mjs:app"],
+  [
+    ["--static", "/=examples", "--cgi-dir", "examples/cgi-bin"],
+    "cgi-dir examples/cgi-bin is within --static examples",
+    "where no files are served",
+  ],
+  [
+    [
+      "scgi://a:1",
+      "--root",
+      "examples/cgi-bin",
+      "--cgi-dir",
+      "examples/cgi-bin",
+    ],
+    "cgi-dir examples/cgi-bin is within --root examples/cgi-bin",
+    "where no files are served",
+  ],
 ];
 
 for (const [args, what, how] of usageErrors) {
