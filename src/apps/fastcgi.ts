@@ -24,6 +24,7 @@ import {
   type MetaVariableOptions,
 } from "../meta_variables.ts";
 import { version } from "../version.ts";
+import { answer } from "./answers.ts";
 import { answerFailure } from "./backend_failure.ts";
 import { holdContent, type HoldOptions } from "./held_content.ts";
 import { redirectLocally } from "./local_redirect.ts";
@@ -44,6 +45,10 @@ export interface FastCgiOptions {
   readonly params?: ExtraParams;
   /** Which content is read before a responder is asked; default none. */
   readonly hold?: HoldOptions;
+  /** Whether the responders are lost without `CONTENT_LENGTH`, as PHP is, which
+   * takes such content for none; default false. What is chunked and not read
+   * ahead is then refused with 411. */
+  readonly needsLength?: boolean;
   /** Which files it may have sent; default none, and its fields that ask for
    * that go to the client. */
   readonly sendFile?: SendFileOptions;
@@ -80,9 +85,11 @@ export class Responders {
   readonly #hold: HoldOptions | undefined;
   readonly #sender: FileSender | undefined;
   readonly #packed: boolean;
+  readonly #needsLength: boolean;
 
   constructor(pool: BackendPool, options: FastCgiOptions) {
     const { log = console, hold, sendFile, packed = false } = options;
+    this.#needsLength = options.needsLength ?? false;
     this.software = options.software ?? `headgate/${version}`;
     this.#pool = pool;
     this.#log = log;
@@ -99,6 +106,11 @@ export class Responders {
     site: Handler,
   ): Promise<void> {
     const hold = this.#hold;
+    const lacksLength = exchange.head.framing === "chunked" &&
+      (hold === undefined || hold.spool === "off");
+    if (lacksLength && this.#needsLength) {
+      return await answer(exchange.response, 411);
+    }
     const asked = hold === undefined
       ? await this.#ask(
         this.#request(exchange, exchange.body, variables, params),

@@ -100,20 +100,23 @@ class ScriptSite {
   }
 
   async handle(exchange: Exchange): Promise<void> {
-    const { head, response } = exchange;
-    let nothing: boolean;
+    const { response } = exchange;
     try {
-      const found = await this.#scripts.find(head.path);
-      if (found.kind === "script") return await this.#run(exchange, found);
-      if (found.kind === "slash") return await redirectBelow(exchange);
-      nothing = found.kind === "nothing";
+      await this.#serve(exchange);
     } catch (error) {
       const status = refusalOf(error);
       if (status === undefined || response.started) throw error;
-      return await answer(response, status);
+      await answer(response, status);
     }
+  }
+
+  async #serve(exchange: Exchange): Promise<void> {
+    const { path } = exchange.head;
+    const found = await this.#scripts.find(path);
+    if (found.kind === "script") return await this.#run(exchange, found);
+    if (found.kind === "slash") return await redirectBelow(exchange);
     // Most paths are the application's own: they cost one look.
-    if (nothing || this.#isSource(head.path)) {
+    if (found.kind === "nothing" || this.#isSource(path)) {
       return await this.#runFront(exchange);
     }
     await this.#files(exchange);

@@ -82,6 +82,7 @@ export function fastcgiServer(options: FastCgiServerOptions): FastCgiServer {
     log,
     params: options.params ?? [],
     hold: { spool, host },
+    needsLength: true,
     ...(options.site === undefined ? {} : { site: options.site }),
     ...(sendFileRoots.length === 0
       ? {}

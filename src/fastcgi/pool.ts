@@ -41,6 +41,9 @@ export interface PoolOptions {
 
 const TICK_MS = 250;
 
+/** Its queue is full, or this machine has no descriptor left. */
+const passing = ["EAGAIN", "EMFILE", "ENFILE"];
+
 /** See the top of this file. */
 export class BackendPool {
   readonly #log: Logger;
@@ -223,10 +226,12 @@ export class BackendPool {
       );
     if (hope) return;
     const detail = `${backend.name}: ${String(error)}`;
+    const { code = "" } = error as { code?: string };
+    const status = passing.includes(code) ? 503 : 502;
     for (const run of this.#queue) {
       run.fail(
         new BackendError(
-          502,
+          status,
           "The FastCGI responder cannot be reached",
           detail,
         ),

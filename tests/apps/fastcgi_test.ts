@@ -147,6 +147,28 @@ test("fastcgi() reads content ahead where it is asked to", async () => {
   assertEquals(params.HTTP_TRANSFER_ENCODING, undefined);
 });
 
+test("fastcgi() refuses what has no length where responders need one", async () => {
+  const host = { openSpool: () => Promise.reject(new Error("Not this one")) };
+  const ways: [FastCgiOptions, number][] = [
+    [{ needsLength: true, hold: { spool: "off", host } }, 411],
+    [{ needsLength: true }, 411],
+    [{ needsLength: true, hold: { host } }, 200],
+    [{ hold: { spool: "off", host } }, 200],
+  ];
+  for (const [options, status] of ways) {
+    const { exchange } = await ask(
+      {
+        method: "POST",
+        content: ["ab"],
+        fields: [["Transfer-Encoding", "chunked"]],
+      },
+      hello,
+      options,
+    );
+    assertEquals(exchange.response.status, status);
+  }
+});
+
 test("fastcgi() fails with what reading the content failed with", async () => {
   const bench = new Bench();
   const handler = fastcgi(bench.pool, { log: bench.logger });
@@ -448,6 +470,21 @@ async function visit(
   assert(!exchange.response.content.includes("secret"));
   return { exchange, params: { ...bench.requests[0]?.params } };
 }
+
+test("fastcgiScripts() refuses where the file system does, its front controller included", async () => {
+  for (const [code, status] of [["EACCES", 403], ["EMFILE", 503]] as const) {
+    const files = new FakeFiles(site);
+    const resolve = files.resolve.bind(files);
+    files.resolve = (path) =>
+      path === "/site/index.php"
+        ? Promise.reject(Object.assign(new Error(code), { code }))
+        : resolve(path);
+    for (const target of ["/", "/none", "/docs/none"]) {
+      const { exchange } = await visit(target, { files });
+      assertEquals(exchange.response.status, status, target);
+    }
+  }
+});
 
 const places: readonly [
   target: string,

@@ -563,6 +563,14 @@ test("BackendPool says when a responder cannot be reached", async () => {
   await bench.close();
 });
 
+test("BackendPool has come again who meets a responder with a full queue", async () => {
+  const bench = new Bench();
+  const refusal = new Error("connect EAGAIN");
+  bench.responder.refusal = Object.assign(refusal, { code: "EAGAIN" });
+  await assertFails(bench.ask(), 503, "cannot be reached");
+  await bench.close();
+});
+
 test("BackendPool goes to another responder where one cannot be reached", async () => {
   const bench = new Bench();
   const other = new FakeResponder();
