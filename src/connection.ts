@@ -22,7 +22,7 @@ import { firstLine, type ParsedHead, parseRequestHead } from "./http/head.ts";
 import { HeadReader } from "./http/head_reader.ts";
 import { reasonPhrase } from "./http/status.ts";
 import type { Limits } from "./limits.ts";
-import { escapeForLog, faultOf, traceOf } from "./logger.ts";
+import { describeFault, escapeForLog, traceOf } from "./logger.ts";
 import { type Terms, WireResponse } from "./response.ts";
 import type { ByteStream } from "./stream.ts";
 import { Wire } from "./wire.ts";
@@ -311,7 +311,7 @@ export class Connection {
       }
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
-      this.#gate.log.debug(`${this.#peer()}: ${faultOf(error)}`);
+      this.#gate.log.debug(`${this.#peer()}: ${describeFault(error)}`);
       return false;
     }
   }
@@ -329,7 +329,9 @@ export class Connection {
     const refusal = error instanceof HttpError ? error : undefined;
     const backend = error instanceof BackendError ? error : undefined;
     if (refusal === undefined) {
-      const told = backend === undefined ? traceOf(error) : faultOf(backend);
+      const told = backend === undefined
+        ? traceOf(error)
+        : describeFault(backend);
       this.#gate.log.error(
         `${head.method} ${escapeForLog(head.target)}: ${told}`,
       );
@@ -345,7 +347,7 @@ export class Connection {
       return this.#finish(exchange);
     }
     if (refusal !== undefined) {
-      this.#gate.log.debug(`${this.#peer()}: ${faultOf(refusal)}`);
+      this.#gate.log.debug(`${this.#peer()}: ${describeFault(refusal)}`);
     }
     // The peer must see that the response is not whole. Where its length or its
     // last chunk would have told the end, ending early is enough.
@@ -363,7 +365,7 @@ export class Connection {
       : `${exchange.head.method} ${exchange.head.target}`;
     log.debug(
       `${this.#peer()}: refused "${escapeForLog(line)}": ${error.status} ${
-        faultOf(error)
+        describeFault(error)
       }`,
     );
     const terms = exchange ??

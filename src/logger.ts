@@ -39,7 +39,7 @@ export function escapeForLog(text: string): string {
 }
 
 /** What somebody else did wrong, on one line: no stack of ours tells more. */
-export function faultOf(
+export function describeFault(
   { message, detail, cause }: {
     readonly message: string;
     readonly detail: string | undefined;

@@ -2,7 +2,7 @@
 import { BackendError } from "../errors.ts";
 import type { Exchange, ResponseFields } from "../exchange.ts";
 import { reasonPhrase } from "../http/status.ts";
-import { escapeForLog, faultOf, type Logger } from "../logger.ts";
+import { describeFault, escapeForLog, type Logger } from "../logger.ts";
 
 const plainText: ResponseFields[number] = [
   "Content-Type",
@@ -21,7 +21,7 @@ export async function answerFailure(
   if (!(error instanceof BackendError) || response.committed) throw error;
   const { status } = error;
   const line = `${head.method} ${escapeForLog(head.target)}: ${status}: ${
-    faultOf(error)
+    describeFault(error)
   }`;
   if (status === 503) log.warn(line);
   else log.error(line);
