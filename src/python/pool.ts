@@ -96,7 +96,7 @@ export class PythonPool<B extends Pick<Backend, "running">> {
 
   private constructor(options: PythonPoolOptions<B>) {
     this.#options = options;
-    this.#directory = options.host.makePrivate();
+    this.#directory = makePrivate(options.host);
   }
 
   /** Starts the processes, and resolves when all of them can serve. Rejects with
@@ -312,6 +312,19 @@ export class PythonPool<B extends Pick<Backend, "running">> {
   #do(errand: Promise<void>): void {
     this.#await(errand).catch((error: unknown) =>
       this.#options.log.error(traceOf(error))
+    );
+  }
+}
+
+function makePrivate(host: BackendHost): string {
+  try {
+    return host.makePrivate();
+  } catch (error) {
+    throw new CommandError(
+      1,
+      "No directory can be made among the temporary files",
+      "Have TMPDIR name a directory that is there and may be written to.",
+      String(error),
     );
   }
 }

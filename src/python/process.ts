@@ -47,8 +47,16 @@ export interface Readiness {
 const stacksSeconds = 2;
 const stacksPollMs = 20;
 
+/** The longest path of a Unix-domain socket, in bytes, on every system: some
+ * take four more. */
+const longestSocketPath = 103;
+
 /** How long it may take to leave when it cannot serve. */
 const leaveSeconds = 2;
+
+/** What it is told before its standard input ends. Without that it takes us to
+ * have been killed, and removes the private directory. */
+const farewell = new TextEncoder().encode("leave\n");
 
 /** The longest line that a report may be; a traceback is one. */
 const longestReport = 1 << 20;
@@ -72,6 +80,7 @@ export class PythonProcess {
   readonly #stacksFile: string;
   readonly #host: BackendHost;
   #dismissed = false;
+  #toldToLeave = false;
 
   private constructor(
     program: Program,
@@ -100,6 +109,7 @@ export class PythonProcess {
     name: string,
     host: BackendHost,
   ): Promise<PythonProcess> {
+    checkSocketPath(socketOf(command, name));
     try {
       const program = await host.start({
         file: command.interpreter,
@@ -155,13 +165,21 @@ export class PythonProcess {
   }
 
   async #leave(graceSeconds: number): Promise<ProgramEnd> {
-    this.#program.closeInput();
+    this.#dismiss();
     const timer = setTimeout(() => this.#kill(), graceSeconds * 1000);
     try {
       return await this.ended;
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  #dismiss(): void {
+    if (this.#toldToLeave) return;
+    this.#toldToLeave = true;
+    const pending = this.#program.write(farewell);
+    if (pending instanceof Promise) pending.catch(() => {}); // it has gone
+    this.#program.closeInput();
   }
 
   /** Kills it with its children. */
@@ -203,6 +221,15 @@ function socketOf({ directory }: PythonCommand, name: string): string {
   return `${directory}/${name}.sock`;
 }
 
+function checkSocketPath(path: string): void {
+  if (new TextEncoder().encode(path).length <= longestSocketPath) return;
+  throw new CommandError(
+    1,
+    `${path} is too long for the path of a socket`,
+    "Have TMPDIR name a directory with a shorter path, as in TMPDIR=/tmp.",
+  );
+}
+
 function stacksOf({ directory }: PythonCommand, name: string): string {
   return `${directory}/${name}.stacks`;
 }
@@ -218,6 +245,8 @@ function argumentsOf(command: PythonCommand, name: string): string[] {
     String(command.threads),
     "--stacks",
     stacksOf(command, name),
+    "--private",
+    command.directory,
     ...command.pythonpath.flatMap((path) => ["--pythonpath", path]),
     ...(command.multiprocess ? ["--multiprocess"] : []),
   ];

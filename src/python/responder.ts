@@ -26,7 +26,10 @@ keeps the queue of waiting requests.  The main thread waits for the end.
 Under Headgate (\`--socket\`):
 
 - Standard input is a pipe; its end, like SIGTERM, means: accept nothing new,
-  let the running requests end, exit 0.  SIGINT and SIGHUP do nothing.
+  let the running requests end, exit 0.  Where it ends without the word "leave",
+  the gateway was killed: the directory of \`--private\` is then ours to remove,
+  and what does not end within 30 seconds is ended.  SIGINT and SIGHUP do
+  nothing.
 - Standard output is a pipe for lines of JSON: \`{"type": "ready", "python":
   "3.11.2", "pid": 123}\` once the application is loaded and the socket listens;
   \`{"type": "failed", "message": ..., "traceback": ...}\` before exit code 3.
@@ -54,10 +57,13 @@ import fcntl
 import gc
 import importlib
 import importlib.util
+import inspect
 import io
+import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -1230,17 +1236,10 @@ class _Server:
         except OSError:
             pass
 
-    def join(self, parent):
-        """Waits for the running requests; not for ever when the gateway is gone."""
-        orphaned = 0.0
+    def join(self):
+        """Waits for the running requests."""
         for thread in self._threads:
-            while thread.is_alive():
-                thread.join(1.0)
-                if parent and os.getppid() != parent:
-                    orphaned = orphaned or time.monotonic()
-                    # There is nobody else who could end us.
-                    if time.monotonic() - orphaned > _ORPHAN_SECONDS:
-                        os._exit(1)
+            thread.join()
 
     def wait_idle(self, sock):
         """Waits for a request on an idle connection; False when it should close
@@ -1325,18 +1324,12 @@ class _Server:
         for connection in self._connections:
             connection.close()
         self._listener.close()
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-            if getattr(signal.getsignal(number), "__module__", None) == __name__:
-                signal.signal(
-                    number,
-                    signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL,
-                )
 
 
 _ORPHAN_SECONDS = 30.0
 
-# What a signal handler writes, because a pipe wakes whoever waits.
-_STOP = b"\\0"
+# What the gateway says before it closes its pipe by itself.
+_LEAVE = b"leave"
 
 
 # -------------------------------------------------------------- the application
@@ -1445,7 +1438,6 @@ def _offers(module):
 
 def _check_arguments(app, name, expression):
     """Tells what is callable, but not as an application is."""
-    import inspect
     try:
         signature = inspect.signature(app, follow_wrapped=False)
     except (TypeError, ValueError):
@@ -1485,6 +1477,13 @@ def _traceback_of(error):
     return "".join(_format(error, _own(error.__traceback__)))
 
 
+def _summary(error):
+    """The line that tells type and message; a SyntaxError has others before it,
+    and a message may have more lines."""
+    lines = "".join(traceback.format_exception_only(type(error), error)).splitlines()
+    return next((line for line in lines if line[:1].strip()), "")
+
+
 def _format(error, trace):
     return traceback.format_exception(type(error), error, trace)
 
@@ -1498,6 +1497,7 @@ def _options():
     parser.add_argument("--threads", type=int, default=4, metavar="N")
     parser.add_argument("--pythonpath", action="append", default=[], metavar="PATH")
     parser.add_argument("--stacks", metavar="PATH", help="where SIGUSR1 writes stacks to")
+    parser.add_argument("--private", metavar="DIRECTORY", help="what a gateway that is killed leaves behind")
     parser.add_argument("--multiprocess", action="store_true")
     options = parser.parse_args()
     if options.threads < 1:
@@ -1508,11 +1508,18 @@ def _options():
 class _Gateway:
     """The pipes to and from Headgate; without it, standard error."""
 
-    def __init__(self, attached):
+    def __init__(self, attached, private):
         self.input = None
+        # Whether this is a child that the application has forked.
+        self.forked = False
         self._output = None
+        self._private = private
+        # Whether the gateway has said that it would go, and whether it has gone.
+        self._dismissed = False
+        self._gone = False
         if not attached:
             return
+        self._parent = os.getppid()
         shown = 3 if _may_print_to(3) else 2
         # What a runtime has told of these descriptors is for nobody else.
         os.environ.pop("DENO_EXTRA_STDIO_FDS", None)
@@ -1537,15 +1544,40 @@ class _Gateway:
             _say(trace or f"{message}\\n")
         self._tell({"type": "failed", "message": message, "traceback": trace})
 
+    def hear_end(self):
+        """Reads what the gateway says; whether it has said all."""
+        said = os.read(self.input, 4096)
+        if _LEAVE in said:
+            self._dismissed = True
+        if not said:
+            self._gone = True
+        return self._gone
+
+    def outlive(self):
+        """Ends the process, some time after the gateway that cannot end it any
+        more: a request may run for ever, or a thread of the application's."""
+        while os.getppid() == self._parent:
+            time.sleep(1.0)
+        time.sleep(_ORPHAN_SECONDS)
+        self._gone, self._dismissed = True, False
+        self.clear_away()
+        os._exit(1)
+
+    def clear_away(self):
+        """Removes what a gateway leaves behind that was killed."""
+        if self._private is not None and self._gone and not self._dismissed:
+            shutil.rmtree(self._private, ignore_errors=True)
+
     def _disown(self):
         """A fork of the application's must not keep the gateway waiting for us."""
+        self.forked = True
         os.close(self.input)
         os.close(self._output)
+        self._output = None
 
     def _tell(self, message):
         if self._output is None:
             return
-        import json
         data = json.dumps(message).encode() + b"\\n"
         while data:
             data = data[os.write(self._output, data):]
@@ -1595,18 +1627,32 @@ def _catch_signals(stop):
         stop()
 
     # Handlers, because what is ignored stays so in programs that are started.
-    signal.signal(signal.SIGTERM, do_stop)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, do_nothing)
-    signal.signal(signal.SIGINT, do_nothing)
+    handlers = {
+        signal.SIGTERM: do_stop,
+        signal.SIGHUP: do_nothing,
+        signal.SIGINT: do_nothing,
+    }
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+    def let_go():
+        """In a child that the application forks, at its import even: a signal to
+        it is not for us."""
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is handler:
+                usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                signal.signal(number, usual)
+
+    os.register_at_fork(after_in_child=let_go)
 
 
 class _Vigil:
     """Ends the process when it is told to end while an application is loaded,
     which may take for ever."""
 
-    def __init__(self, *descriptors):
-        self._descriptors = [descriptor for descriptor in descriptors if descriptor is not None]
+    def __init__(self, gateway, stop_read):
+        self._gateway = gateway
+        self._stop_read = stop_read
 
     def __enter__(self):
         self._over_read, self._over_write = os.pipe()
@@ -1614,25 +1660,30 @@ class _Vigil:
         self._thread.start()
 
     def __exit__(self, *_):
-        os.close(self._over_write)
+        if self._gateway.forked:
+            return
+        # To close it would not do: a child of the application's may hold it open.
+        os.write(self._over_write, b"\\0")
         self._thread.join()
+        os.close(self._over_write)
         os.close(self._over_read)
 
     def _keep(self):
-        if _wait_for_end(self._descriptors, self._over_read):
+        if _wait_for_end(self._gateway, self._stop_read, self._over_read):
+            self._gateway.clear_away()
             os._exit(1)
 
 
 def main():
     options = _options()
     attached = options.socket is not None
-    gateway = _Gateway(attached)
+    gateway = _Gateway(attached, options.private)
     stop_read, stop_write = os.pipe()
     os.set_blocking(stop_write, False)
 
     def stop():
         try:
-            os.write(stop_write, _STOP)
+            os.write(stop_write, b"\\0")
         except OSError:
             pass
 
@@ -1647,7 +1698,6 @@ def main():
     if attached:
         for descriptor in range(4, 64):
             _close_listener(descriptor)
-    parent = os.getppid() if attached else 0
     try:
         listener = _listen(options)
         sys.argv[1:] = []
@@ -1655,14 +1705,16 @@ def main():
         if sys.path and os.path.abspath(sys.path[0] or ".") == own:
             del sys.path[0]
         sys.path[:0] = [*(os.path.abspath(path) for path in options.pythonpath), os.getcwd()]
-        with _Vigil(gateway.input, stop_read):
+        with _Vigil(gateway, stop_read):
             app = load(options.app)
     except _LoadError as error:
         gateway.failed(str(error), "")
         return 3
     except BaseException as error:
-        message = "".join(traceback.format_exception_only(type(error), error)).strip()
-        gateway.failed(message.splitlines()[-1], _traceback_of(error))
+        if gateway.forked:
+            # A child that leaves as it likes.
+            raise
+        gateway.failed(_summary(error), _traceback_of(error))
         return 3
     server = _Server(listener, app, options.threads, options.multiprocess, not attached)
     # What was loaded stays: the collector need not look at it again.
@@ -1672,24 +1724,27 @@ def main():
         listener.listen(128)
     server.start()
     gateway.ready()
-    _wait_for_end([gateway.input, stop_read])
+    _wait_for_end(gateway, stop_read)
+    if attached:
+        threading.Thread(target=gateway.outlive, daemon=True).start()
     server.stop()
-    server.join(parent)
+    server.join()
+    gateway.clear_away()
     return 0
 
 
-def _wait_for_end(descriptors, over=None):
-    """Waits for the end of a pipe, or a byte of ours in it; False when \`over\`
-    is closed before."""
+def _wait_for_end(gateway, stop_read, over=None):
+    """Waits until the gateway or a signal wants it to end; False when something
+    comes from \`over\` before."""
     waiting = select.poll()
-    for descriptor in (*descriptors, over):
+    for descriptor in (gateway.input, stop_read, over):
         if descriptor is not None:
             waiting.register(descriptor, select.POLLIN)
     while True:
         for descriptor, _ in waiting.poll():
             if descriptor == over:
                 return False
-            if os.read(descriptor, 4096) in (b"", _STOP):
+            if descriptor == stop_read or gateway.hear_end():
                 return True
 
 

@@ -1,7 +1,5 @@
 /** What goes wrong in a Python application, and what others notice of it. */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { test } from "node:test";
 import {
   assert,
@@ -21,6 +19,7 @@ import {
   startFailure,
   TemporaryDirectory,
 } from "../support/python.ts";
+import { isRunning } from "../support/program.ts";
 
 /** Runs a test with an application that is served, where there is a Python. */
 async function served(
@@ -50,25 +49,6 @@ async function eventually(
   while (!await condition()) {
     assert(performance.now() < deadline, `Waited in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-  // Whoever has ended and was not asked about yet still has its number.
-  const state = /\) (\w) /.exec(readStat(pid))?.[1];
-  return state !== "Z";
-}
-
-function readStat(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, "utf8");
-  } catch {
-    return "";
   }
 }
 

@@ -77,6 +77,8 @@ test("PythonProcess.start() starts the responder", async () => {
       "4",
       "--stacks",
       "/private/0/python-1.stacks",
+      "--private",
+      "/private/0",
     ],
     env: { HOME: "/home/ada" },
     sharesOutput: true,
@@ -92,7 +94,7 @@ test("PythonProcess.start() hands on paths, directory and multiprocess", async (
   await (await process).ready;
   const { cwd, args = [] } = programs.started[0]?.command ?? {};
   assertEquals(cwd, "/srv");
-  assertEquals(args.slice(9), [
+  assertEquals(args.slice(11), [
     "--pythonpath",
     "lib",
     "--pythonpath",
@@ -204,6 +206,7 @@ test("PythonProcess.leave() closes the input, and kills what stays", async () =>
   const stubborn = await process;
   assertEquals(stubborn.residentBytes(), 1000);
   assertEquals(await stubborn.leave(0.01), { code: null, signal: "SIGKILL" });
+  assertEquals(programs.started[0]?.written, "leave\n");
   assertEquals(programs.started[0]?.done, ["close input", "SIGKILL group"]);
   assertEquals(stubborn.residentBytes(), 0);
 });

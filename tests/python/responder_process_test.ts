@@ -1,9 +1,22 @@
 /** The responder of Python applications as a process: what it loads, what it
  * says, how it ends. */
-import { existsSync, statSync } from "node:fs";
+import { execFile } from "node:child_process";
+import {
+  existsSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { until } from "../support/daemon.ts";
+import { isRunning } from "../support/program.ts";
+import { pythonEnvironment } from "../support/python.ts";
 import {
   request,
   Responder,
@@ -125,6 +138,11 @@ test("an expression is a name or a call with literal values", async () => {
 
 test("what fails while it is loaded comes with its traceback", async () => {
   await assertUnloaded("syntax:app", /^SyntaxError: /, /syntax.py", line \d/);
+  await assertUnloaded(
+    "wordy:app",
+    /^RuntimeError: what is wrong$/,
+    /and what to do about it/,
+  );
   await assertUnloaded(
     "leaves:app",
     /^SystemExit: no settings$/,
@@ -273,6 +291,54 @@ test("a fork of the application's that stays keeps nothing open", () =>
     }
     assertEquals(await responder.exited, 0);
   }));
+
+test("a fork at import is a program of its own", () =>
+  withResponder("forks_early:app", async (responder) => {
+    assertEquals(responder.report.type, "ready");
+    assertEquals((await responder.ask()).text, "child: -15");
+    assertEquals(responder.errors, "");
+    responder.closeInput();
+    assertEquals(await responder.exited, 0);
+  }));
+
+test("what a gateway that is killed leaves behind is removed", async () => {
+  for (const [word, isLeft] of [["leave\n", true], ["", false]] as const) {
+    const directory = mkdtempSync(join(tmpdir(), "headgate-private-"));
+    writeFileSync(join(directory, "file"), "");
+    try {
+      await withResponder("answers:hello", async (responder) => {
+        responder.closeInput(word);
+        assertEquals(await responder.exited, 0);
+        assertEquals(existsSync(directory), isLeft || python === undefined);
+      }, { args: ["--private", directory] });
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }
+});
+
+test("what does not end is ended some time after its gateway", async () => {
+  if (python === undefined) return;
+  const directory = mkdtempSync(join(tmpdir(), "headgate-private-"));
+  try {
+    const { stdout } = await promisify(execFile)(python, [
+      "orphaned.py",
+      join(process.cwd(), "python/headgate_wsgi.py"),
+      directory,
+      "stays:app",
+    ], { cwd: "tests/python/apps", env: pythonEnvironment() });
+    const pid = Number(stdout);
+    assert(pid > 0, stdout);
+    try {
+      await until(() => !isRunning(pid), "its end");
+    } finally {
+      if (isRunning(pid)) process.kill(pid, "SIGKILL");
+    }
+    assertEquals(existsSync(directory), false);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
 
 test("its threads let the gateway run", () =>
   process.platform !== "linux"

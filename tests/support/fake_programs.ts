@@ -12,6 +12,8 @@ import { only } from "./only.ts";
 export class FakeProgram implements Program {
   /** What has been done to it, in order: "close input", "SIGKILL group". */
   readonly done: string[] = [];
+  /** What was written to it. */
+  written = "";
   readonly pid: number;
   readonly command: ProgramCommand;
   readonly ended: Promise<ProgramEnd>;
@@ -44,7 +46,9 @@ export class FakeProgram implements Program {
     this.#end(end);
   }
 
-  write(): void {}
+  write(bytes: Uint8Array): void {
+    this.written += new TextDecoder().decode(bytes);
+  }
 
   closeInput(): void {
     this.done.push("close input");

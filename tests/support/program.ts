@@ -1,5 +1,6 @@
 /** The program itself, as a child process on the runtime that the test runs on. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 
 /** How the runtime of this test starts the program. On Node it is `dist/cli.js`,
@@ -79,4 +80,23 @@ export async function startProgram(
       await exited;
     },
   };
+}
+
+/** Whether a process is there that has not ended. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  // Whoever has ended and was not asked about yet still has its number.
+  return !/\) Z /.test(readStat(pid));
+}
+
+function readStat(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, "utf8");
+  } catch {
+    return "";
+  }
 }

@@ -236,9 +236,10 @@ export class Responder {
     return answer;
   }
 
-  /** Ends its standard input, as a gateway that leaves does. */
-  closeInput(): void {
-    this.#child.stdin!.end();
+  /** Ends its standard input, after the word of a gateway that leaves; without it
+   * as that of one that is killed. */
+  closeInput(word = "leave\n"): void {
+    this.#child.stdin!.end(word);
   }
 
   kill(signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGUSR1"): void {

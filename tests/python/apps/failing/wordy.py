@@ -1,0 +1,1 @@
+raise RuntimeError("what is wrong\n\nand what to do about it")
