@@ -32,7 +32,7 @@ async function digest(
   const hash = createHash("sha256");
   let bytes = 0;
   while (true) {
-    const piece = await environ["wsgi.input"].read(65_536);
+    const piece = await environ["wsgi.input"].read1(65_536);
     if (piece.length === 0) return { bytes, sha256: hash.digest("hex") };
     hash.update(piece);
     bytes += piece.length;

@@ -52,6 +52,11 @@ export class ContentInput implements InputStream {
     return this.#exclusively(this.#take, size);
   }
 
+  /** What has come, at most `size` bytes; nothing only at the end. */
+  read1(size?: number): Promise<Uint8Array> {
+    return this.#exclusively(this.#takeSome, size);
+  }
+
   /** Through the next LF, at most `limit` bytes. */
   readline(limit?: number): Promise<Uint8Array> {
     return this.#exclusively(this.#takeLine, limit);
@@ -127,6 +132,19 @@ export class ContentInput implements InputStream {
       result.add(piece, Math.min(wanted - piece.length, unread), ahead);
     }
     return result.bytes();
+  }
+
+  async #takeSome(size: number): Promise<Uint8Array> {
+    if (size === 0) return new Uint8Array(0);
+    while (this.#at === this.#view.length) {
+      const more = this.#fill();
+      if (!(more instanceof Promise ? await more : more)) {
+        return new Uint8Array(0);
+      }
+    }
+    const piece = this.#view.subarray(this.#at, this.#at + size);
+    this.#at += piece.length;
+    return this.#given(piece) ? piece : new Uint8Array(piece);
   }
 
   /** Whether `piece`, the end of the view, is ours to pass on as it is. */

@@ -65,6 +65,42 @@ test("read(size) yields exactly so many bytes until the end", async () => {
   }
 });
 
+test("read1(size) yields what has come, at most so many bytes", async () => {
+  await everyWay(["", "ab", "", "cdefg"], async (input) => {
+    assertEquals(text(await input.read1(3)), "ab");
+    assertEquals(text(await input.read1(3)), "cde");
+    assertEquals(text(await input.read1(0)), "");
+    assertEquals(text(await input.read1()), "fg");
+    assertEquals(text(await input.read1()), "");
+    assertEquals(text(await input.read1(3)), "");
+  });
+});
+
+test("read1() goes together with the other reads", async () => {
+  await everyWay(["a\nbc", "d\n", "ef"], async (input) => {
+    assertEquals(text(await input.readline()), "a\n");
+    assertEquals(text(await input.read1(-1)), "bc");
+    assertEquals(text(await input.read(1)), "d");
+    assertEquals(text(await input.read1(9)), "\n");
+    assertEquals(text(await input.read()), "ef");
+  });
+});
+
+test("read1() gives memory that the application may keep", async () => {
+  await everyWay(["abc", "def"], async (input) => {
+    const first = await input.read1();
+    await input.read1();
+    assertEquals(text(first), "abc");
+  });
+});
+
+test("read1(0) does not touch the content", async () => {
+  await everyWay(["ab"], async (input, body) => {
+    assertEquals((await input.read1(0)).length, 0);
+    assertEquals(body.reads, 0);
+  });
+});
+
 test("read(-1) reads all", async () => {
   await everyWay(["ab", "cd"], async (input) => {
     assertEquals(text(await input.read(-1)), "abcd");

@@ -398,6 +398,11 @@ class LintedInput implements InputStream {
     return bytesOf("read", await this.#input.read(...args));
   }
 
+  async read1(...args: number[]): Promise<Uint8Array> {
+    checkSize("read1", args);
+    return bytesOf("read1", await this.#input.read1(...args));
+  }
+
   async readline(...args: number[]): Promise<Uint8Array> {
     checkSize("readline", args);
     return bytesOf("readline", await this.#input.readline(...args));

@@ -490,13 +490,14 @@ test("lint() lets the input be read in every way", async () => {
       break;
     }
     assertEquals((await input.readlines(1)).map(text), ["three"]);
+    assertEquals((await input.read1(1)).length, 0);
     assertEquals((await input.read()).length, 0);
   });
 });
 
 test("lint() counts and checks the arguments of reads", async () => {
-  type Method = "read" | "readline" | "readlines";
-  for (const method of ["read", "readline", "readlines"] as Method[]) {
+  const methods = ["read", "read1", "readline", "readlines"] as const;
+  for (const method of methods) {
     for (const args of [["1"], [1, 2], [1.5], [null]]) {
       await streams(async (input) => {
         await assertRejects(
@@ -525,6 +526,7 @@ test("lint() wants a size for read() where the input has no end", async () => {
 test("lint() refuses an input that gives no bytes", async () => {
   const wrong = {
     read: () => Promise.resolve("text"),
+    read1: () => Promise.resolve("text"),
     readline: () => Promise.resolve("text"),
     readlines: () => Promise.resolve(["text"]),
     async *[Symbol.asyncIterator]() {
@@ -533,6 +535,7 @@ test("lint() refuses an input that gives no bytes", async () => {
   };
   await streams(async (input) => {
     await assertRejects(() => input.read(1), ApplicationError, "Uint8Array");
+    await assertRejects(() => input.read1(1), ApplicationError, "Uint8Array");
     await assertRejects(() => input.readline(), ApplicationError, "Uint8Array");
     await assertRejects(
       () => input.readlines(),

@@ -17,6 +17,11 @@ export class ContentInput implements InputStream {
     return this.#keep(await this.#wire.read(this.#bound(size)));
   }
 
+  /** What has come, at most `size` bytes: here it waits for all of them. */
+  read1(size = -1): Promise<Uint8Array> {
+    return this.read(size);
+  }
+
   /** Through the next line feed. */
   async readline(limit = -1): Promise<Uint8Array> {
     return this.#keep(await this.#wire.readLine(this.#bound(limit)));
