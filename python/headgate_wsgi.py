@@ -356,9 +356,11 @@ class _Exchange:
         if self.ended:
             raise RuntimeError("start_response was called after the response")
         try:
-            line, has_content = _statuses[status]
+            known = _statuses[status]
         except (KeyError, TypeError):
-            line, has_content = _check_status(status)
+            known = None
+        # Not where the exception is handled, or a traceback would tell of both.
+        line, has_content = known or _check_status(status)
         if not isinstance(headers, list):
             raise TypeError(
                 f"The headers must be a list of (name, value) tuples, not {_describe(headers)}"
@@ -372,6 +374,8 @@ class _Exchange:
             try:
                 is_length = _names[name]
             except (KeyError, TypeError):
+                is_length = None
+            if is_length is None:
                 is_length = _check_name(name)
             # What is ASCII and printable has no control characters.
             if value.__class__ is not str or not (value.isascii() and value.isprintable()):
@@ -414,8 +418,8 @@ class _Exchange:
         """Sends one block after another, each before the next is asked for."""
         if body.__class__ is FileWrapper and _is_on_disk(body.filelike):
             body = _large_blocks(body.filelike, self)
-        elif isinstance(body, (bytes, str, bytearray, memoryview)):
-            # Iterable, but what comes out are numbers and characters.
+        elif body is None or isinstance(body, (bytes, str, bytearray, memoryview)):
+            # The latter are iterable, but what comes out are numbers and characters.
             raise TypeError(
                 f"An application must return an iterable of bytes, such as [body], "
                 f"not {_describe(body)}"

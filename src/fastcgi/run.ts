@@ -285,7 +285,8 @@ export class Run implements RunningRequest {
   end(protocolStatus: number, appStatus: number): void {
     this.#errors?.flush();
     const { log } = this.#terms;
-    if (appStatus !== 0) {
+    // Whoever was told to abort it ends it in its own way.
+    if (appStatus !== 0 && !this.settled) {
       log.warn(
         `${this.method} ${this.#place()}: ended with status ${appStatus}`,
       );

@@ -67,8 +67,9 @@ interface Place<B> {
 const lookSeconds = 1;
 const looksWithinTimeout = 4;
 
-/** A process that has served for so long does not fail at its start. */
-const lastingSeconds = 30;
+/** No oftener is a process replaced that has served. It may have ended of one
+ * client's request, for which the others are not to wait longer and longer. */
+const pauseSeconds = 0.5;
 
 /** How long the other requests of a process in which one hangs may take. */
 const otherRequestsSeconds = 30;
@@ -217,15 +218,17 @@ export class PythonPool<B extends Pick<Backend, "running">> {
     await this.#replace(seat, place.since);
   }
 
-  /** Tries until another process serves; what fails at once is tried later and
-   * later. */
+  /** Tries until another process serves, later and later where it does not load.
+   * The last one has served `since` then. */
   async #replace(seat: number, since: number): Promise<void> {
     const { log } = this.#options;
-    if (now() - since >= lastingSeconds) this.#backoff.forgive(seat, since);
+    this.#backoff.forgive(seat, since);
+    this.#backoff.note(seat, now());
+    let delay = Math.max(0, since + pauseSeconds - now());
     while (!this.#closing) {
-      const delay = this.#backoff.note(seat, now());
       if (delay > 0) {
-        log.warn(`The next Python process is started in ${delay} s`);
+        const seconds = Number(delay.toFixed(1));
+        log.warn(`The next Python process is started in ${seconds} s`);
         await this.#sleep(delay);
       }
       if (this.#closing) return;
@@ -235,6 +238,7 @@ export class PythonPool<B extends Pick<Backend, "running">> {
         return;
       } catch (error) {
         if (!this.#closing) log.error(explain(error));
+        delay = this.#backoff.note(seat, now());
       }
     }
   }

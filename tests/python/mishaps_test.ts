@@ -331,3 +331,15 @@ test("close() lets running requests end, and no longer than it should", () =>
     assertEquals(await long, "cut");
     await eventually(() => !isRunning(pid), "the end of the process");
   }));
+
+test("a client that leaves is nothing to warn of", () =>
+  served({ threads: 1 }, async (application) => {
+    const client = await application.connect();
+    await client.send("GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await client.until(() => client.received.length > 0, "an answer");
+    await client.close();
+    // The one thread is free once the other request has ended.
+    assertStringIncludes(await application.text("/hello"), "Hello");
+    const lines = application.lines.filter((line) => /^(warn|err)/.test(line));
+    assertEquals(lines, []);
+  }));

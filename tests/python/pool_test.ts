@@ -335,3 +335,15 @@ test("PythonPool.close() ends a process that is asked, or leaves", async () => {
   assert(stage.program(0).done.includes("SIGKILL group"));
   assertEquals(stage.programs.directories.size, 0);
 });
+
+test("PythonPool replaces what has served at once, however often it ends", async () => {
+  const stage = new Stage(becomeReady);
+  const pool = await stage.start();
+  for (let ends = 1; ends <= 4; ends++) {
+    stage.program(ends - 1).end({ code: 1, signal: null });
+    await stage.until(() => stage.backends.length > ends, "another backend");
+  }
+  const pauses = stage.lines.filter((line) => line.includes("is started in"));
+  assert(pauses.every((line) => / 0\.\d s$/.test(line)), pauses.join("\n"));
+  await pool.close(5);
+});

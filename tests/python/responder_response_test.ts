@@ -259,6 +259,8 @@ test("a breach of PEP 3333 is told at the call", () =>
     }
     const written = await client.ask({ QUERY_STRING: "write-type" });
     assertFailed(written, /TypeError: A body must give bytes, not .* str/);
+    const { errors } = await client.ask({ QUERY_STRING: "status-form" });
+    assert(!errors.includes("KeyError"), errors);
   }));
 
 test("what is no body is refused", () =>
@@ -268,6 +270,8 @@ test("what is no body is refused", () =>
     for (const QUERY_STRING of [...bodies, "bytearrays"]) {
       assertFailed(await client.ask({ QUERY_STRING }), /TypeError: /);
     }
+    const { errors } = await client.ask({ QUERY_STRING: "none" });
+    assertMatch(errors, /iterable of bytes, such as \[body\], not None$/m);
   }));
 
 test("octets and Latin-1 go through as they are", () =>
