@@ -638,6 +638,47 @@ test("cgi(): a program that is too slow is ended, with all that it has started",
   await untilGone(await pidIn(bench.path("child")));
 });
 
+test("cgi(): a response that is ended for its slowness is cut, whoever holds it", async () => {
+  if (!onUnix) return;
+  for (
+    const script of [
+      // It ends as if nothing were wrong.
+      "trap 'kill $!; exit 0' TERM; sleep 100 & wait",
+      // Nobody who is asked to end has the output.
+      `setsid sleep 100 2>&- & echo $! > "$0.pid"`,
+    ]
+  ) {
+    await using bench = new Bench();
+    bench.script(
+      "run",
+      `printf 'Content-Type: a/b\\n\\nunfinished'\n${script}`,
+    );
+    await bench.serve({ timeoutSeconds: 0.2 });
+    const client = await bench.connect();
+    try {
+      await client.send("GET /run HTTP/1.1\r\nHost: a\r\n\r\n");
+      await client.untilEnded();
+      assertNotMatch(client.receivedText, /\r\n0\r\n\r\n$/);
+      assertStringIncludes(client.receivedText, "unfinished");
+    } finally {
+      await client.close();
+      const stranger = bench.path("run.pid");
+      if (existsSync(stranger)) process.kill(await pidIn(stranger), "SIGKILL");
+    }
+  }
+});
+
+test("cgi(): a machine that starts nothing for now is 503", async () => {
+  if (!onUnix) return;
+  await using bench = new Bench();
+  bench.script("run", "exit");
+  const error = Object.assign(new Error("spawn"), { code: "EAGAIN" });
+  const host = { ...backendHost, start: () => Promise.reject(error) };
+  await bench.serve({ host });
+  const { status, get } = await bench.ask("/run");
+  assertEquals([status, get("retry-after")], [503, "1"]);
+});
+
 test("cgi(): what a program has started is asked to end, too", async () => {
   if (!onUnix) return;
   await using bench = new Bench();

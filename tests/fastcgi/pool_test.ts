@@ -351,6 +351,18 @@ test("BackendPool logs an application status and STDERR without an end", async (
   await bench.close();
 });
 
+test("BackendPool logs a letter of STDERR that comes in two records", async () => {
+  const bench = new Bench();
+  const { result } = bench.ask();
+  await bench.responder.request();
+  bench.responder.streams[0]!.push(
+    concat([stderr("caf\xc3"), stderr("\xa9\n"), stdout(head), endRequest()]),
+  );
+  await result;
+  assertEquals(bench.log, ["GET /: caf\xe9"]);
+  await bench.close();
+});
+
 test("BackendPool logs what a lost connection had begun to say", async () => {
   const bench = new Bench();
   const asked = bench.ask();
