@@ -194,6 +194,15 @@ test("PythonPool.start() leaves nothing behind when a process fails", async () =
   assertEquals(stage.programs.directories.size, 0);
 });
 
+test("PythonPool.start() tells where no directory can be made", async () => {
+  const stage = new Stage(becomeReady);
+  stage.programs.host.makePrivate = () => {
+    throw new Error("EROFS");
+  };
+  const error = await assertRejects(() => stage.start(), CommandError);
+  assertMatch(`${error.remedy} ${error.detail}`, /TMPDIR.*EROFS/);
+});
+
 test("PythonPool.start() tells for what it waits", async () => {
   const stage = new Stage(() => {});
   const starting = stage.start({ noticeSeconds: 0.05 });

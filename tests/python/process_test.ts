@@ -283,3 +283,12 @@ test("describeEnd() says how it ended", () => {
     "was ended by SIGKILL",
   );
 });
+
+test("PythonProcess.start() refuses what no socket can be called", async () => {
+  const { programs, process } = start(() => {}, {
+    directory: `/private/${"d".repeat(90)}`,
+  });
+  const error = await assertRejects(() => process, CommandError, "too long");
+  assertMatch(error.remedy, /TMPDIR/);
+  assertEquals(programs.started.length, 0);
+});
