@@ -25,6 +25,7 @@ export function devConfig(config: Config): Config {
     maxRequests: Infinity,
     maxRssBytes: Infinity,
     timeoutSeconds: Infinity,
+    backendSeconds: Infinity,
   };
 }
 

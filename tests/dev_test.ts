@@ -114,6 +114,7 @@ test("devConfig() has one worker, which nothing kills", () => {
     [1, Infinity, Infinity],
   );
   assertEquals(config.timeoutSeconds, Infinity);
+  assertEquals(config.backendSeconds, Infinity);
 });
 
 test("defaults of a task come last", () => {
