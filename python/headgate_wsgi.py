@@ -1218,6 +1218,10 @@ class _Server:
         """Accepts nothing new; connections end as their requests do."""
         self.stopping = True
         self.wake()
+        if not self.yields:
+            # Who connects from now on is to know at once that nobody accepts.
+            with self._accepting:
+                self._listener.close()
         for connection in list(self._connections):
             if connection.idle:
                 connection.shut()

@@ -202,6 +202,7 @@ for (const how of ["SIGTERM", "the end of input"] as const) {
       if (how === "SIGTERM") responder.kill("SIGTERM");
       else responder.closeInput();
       await idle.raw.untilEnded();
+      await assertRejects(() => responder.connect());
       await other.raw.send(go.subarray(-10));
       assertEquals((await other.answer()).text, "gone");
       assertEquals((await client.answer()).text, "firstsecond");
