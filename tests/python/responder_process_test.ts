@@ -225,11 +225,11 @@ test("SIGUSR1 writes the stacks of all threads", () =>
     const client = await responder.connect();
     await client.raw.send(request());
     await client.untilContent("first");
-    responder.kill("SIGUSR1");
-    await responder.untilSeen(
-      () => /answers.py", line \d+ in blocks/.test(responder.stacks),
-      "stacks",
-    );
+    // It may be on its way back to the application still.
+    await responder.untilSeen(() => {
+      responder.kill("SIGUSR1");
+      return /answers.py", line \d+ in blocks/.test(responder.stacks);
+    }, "stacks");
     await responder.ask({ PATH_INFO: "/go" });
     assertEquals((await client.answer()).text, "firstsecond");
   }));
