@@ -24,7 +24,7 @@ for (const workers of [[], ["--workers", "2"]]) {
     const form = await (await ask("/form", { method: "POST", body })).json();
     assertEquals(form.post, { name: "value" });
     const style = await ask("/style.css");
-    assertEquals(await style.text(), "body { color: black }\n");
+    assertEquals(await style.text(), "body {\n  color: black;\n}\n");
     await php.stop();
     const gone = await ask("/form");
     assertEquals([gone.status, await gone.text()], [502, "502 Bad Gateway\n"]);

@@ -92,7 +92,7 @@ testSite("a front controller knows where it is", async ({ ask, port }) => {
   const script = await ask("/info.php/x%20y");
   assertEquals(await script.text(), "script /info.php info /x y");
   const style = await ask("/style.css");
-  assertEquals(await style.text(), "body { color: black }\n");
+  assertEquals(await style.text(), "body {\n  color: black;\n}\n");
 });
 
 testSite("forms and uploads", async ({ ask }) => {
