@@ -30,6 +30,8 @@ if os.path.exists("refuse"):
 while os.path.exists("stick"):
     time.sleep(0.1)
 
+hoard = []
+
 
 def app(environ, start_response):
     path = environ["PATH_INFO"]
@@ -37,6 +39,8 @@ def app(environ, start_response):
         os.kill(os.getpid(), 9)
     if path == "/hang":
         time.sleep(600)
+    if path == "/hoard":
+        hoard.append(b"x" * 400_000_000)
     if path == "/variable":
         return answer(start_response, os.environ.get(environ["QUERY_STRING"], "none"))
     return answer(start_response, f"{os.getpid()} {greeting}")
@@ -117,6 +121,14 @@ testPython("one process serves, and leaves nothing behind", async (
   daemon.signal("SIGTERM", server.pid);
   assertEquals(await server.ended(), 0);
   await daemon.untilGone();
+});
+
+testPython("--max-rss counts what Python takes", async (daemon, options) => {
+  await start(daemon, "app:app", ...options, "--max-rss", "300M");
+  const [old = 0] = await daemon.workers();
+  assertEquals((await daemon.get("/hoard")).status, 200);
+  await daemon.untilServing(1, [old]);
+  await daemon.untilLogged(/Worker 1 .*: has \d+ MB \(--max-rss\)/);
 });
 
 testPython("Python leaves when its gateway is killed", async (
