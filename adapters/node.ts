@@ -203,6 +203,62 @@ function onClose(this: Socket): void {
   (this as OwnedSocket)[owner].closed();
 }
 
+/** What every connection is read into. It is copied before the next is read. */
+const readBuffer = new Uint8Array(65_536);
+
+/** Copies of a full `readBuffer` whose life has ended: new memory of that size
+ * costs several times as much as a copy. */
+const spare: Uint8Array[] = [];
+const spareLimit = 16;
+
+function onRead(this: Socket, size: number): boolean {
+  (this as OwnedSocket)[owner].arrived(copyOfRead(size));
+  return true;
+}
+
+function copyOfRead(size: number): Uint8Array {
+  const memory = size === readBuffer.length ? spare.pop() : undefined;
+  if (memory === undefined) return readBuffer.slice(0, size);
+  memory.set(readBuffer);
+  return memory;
+}
+
+/** Has a socket read into `readBuffer`, as the option `onread` would, which only
+ * sockets that connect can be given; false where that cannot be done. Otherwise
+ * each read allocates 64 KiB, whatever arrives. */
+function readsIntoOne(socket: Socket): boolean {
+  const { _handle: handle } = socket as unknown as {
+    _handle?: { useUserBuffer?: (buffer: Uint8Array) => void } | null;
+  };
+  if (typeof handle?.useUserBuffer !== "function") return false;
+  onreadSymbols ??= findOnreadSymbols(socket);
+  if (onreadSymbols === null) return false;
+  const { buffer, callback } = onreadSymbols;
+  const inner = socket as unknown as Record<symbol, unknown>;
+  inner[buffer] = readBuffer;
+  inner[callback] = onRead;
+  handle.useUserBuffer(readBuffer);
+  return true;
+}
+
+/** Where a socket keeps its option `onread`. */
+interface OnreadSymbols {
+  readonly buffer: symbol;
+  readonly callback: symbol;
+}
+
+/** Null where they are unknown. */
+let onreadSymbols: OnreadSymbols | null | undefined;
+
+function findOnreadSymbols(socket: Socket): OnreadSymbols | null {
+  const symbols = Object.getOwnPropertySymbols(socket);
+  const buffer = symbols.find((key) => key.description === "kBuffer");
+  const callback = symbols.find((key) => key.description === "kBufferCb");
+  return buffer === undefined || callback === undefined
+    ? null
+    : { buffer, callback };
+}
+
 /** A write that the kernel did not take at once. */
 interface PendingWrite {
   /** Its number among all writes of the connection. */
@@ -243,7 +299,7 @@ class NodeStream extends PushStream {
     socket.on("error", onError);
     socket.on("close", onClose);
     socket.on("end", onEnd);
-    socket.on("data", onData);
+    if (!readsIntoOne(socket)) socket.on("data", onData);
   }
 
   get local(): Address {
@@ -305,6 +361,14 @@ class NodeStream extends PushStream {
   closed(): void {
     this.arrivedEnd();
     this.#dropOutput(new StreamError("Connection closed"));
+  }
+
+  protected override free(chunk: Uint8Array): void {
+    if (chunk.length === readBuffer.length && spare.length < spareLimit) {
+      spare.push(chunk);
+    } else {
+      super.free(chunk);
+    }
   }
 
   protected override pauseInput(): void {

@@ -21,13 +21,7 @@ const chunkOverhead = 128;
  * and cleared anew. */
 const freedSize = 16_384;
 
-/** Frees a chunk where the runtime can do that: not before Node 21. */
-const free: (chunk: Uint8Array) => void =
-  typeof ArrayBuffer.prototype.transfer === "function"
-    ? (chunk) => {
-      (chunk.buffer as ArrayBuffer).transfer(0);
-    }
-    : () => {};
+const canFree = typeof ArrayBuffer.prototype.transfer === "function";
 
 /** The reading half of a connection, and the news of its end. The writing half
  * belongs to the runtime's own class. */
@@ -69,6 +63,12 @@ export abstract class PushStream implements ByteStream {
   abstract close(): void;
   /** Drops both directions so that the peer sees a failure. */
   abstract reset(): void;
+  /** Gives the memory of a chunk back, where the runtime can do that: not before
+   * Node 21. */
+  protected free(chunk: Uint8Array): void {
+    if (canFree) (chunk.buffer as ArrayBuffer).transfer(0);
+  }
+
   /** Stops the socket from pushing. */
   protected abstract pauseInput(): void;
   /** Lets the socket push again. */
@@ -77,7 +77,7 @@ export abstract class PushStream implements ByteStream {
   /** The next chunk; see `ByteStream`. */
   read(): MaybePromise<Uint8Array | null> {
     if (this.#lent !== null) {
-      free(this.#lent);
+      this.free(this.#lent);
       this.#lent = null;
     }
     if (this.#queued > 0) return this.#take();
