@@ -275,6 +275,8 @@ class NodeStream extends PushStream {
   /** The listener's path, for a Unix-domain connection. */
   readonly #path: string | null;
   readonly #end: "accepted" | "connected";
+  /** Whether what arrives is copied out of `readBuffer`. */
+  readonly #copies: boolean;
   #local: Address | null = null;
   /** How many writes were issued, and how many of them have left. */
   #issued = 0;
@@ -299,7 +301,8 @@ class NodeStream extends PushStream {
     socket.on("error", onError);
     socket.on("close", onClose);
     socket.on("end", onEnd);
-    if (!readsIntoOne(socket)) socket.on("data", onData);
+    this.#copies = readsIntoOne(socket);
+    if (!this.#copies) socket.on("data", onData);
   }
 
   get local(): Address {
@@ -364,11 +367,9 @@ class NodeStream extends PushStream {
   }
 
   protected override free(chunk: Uint8Array): void {
-    if (chunk.length === readBuffer.length && spare.length < spareLimit) {
-      spare.push(chunk);
-    } else {
-      super.free(chunk);
-    }
+    const copy = this.#copies && chunk.length === readBuffer.length;
+    if (!copy) super.free(chunk);
+    else if (spare.length < spareLimit) spare.push(chunk);
   }
 
   protected override pauseInput(): void {
