@@ -15,13 +15,9 @@ import { wsgi, type WsgiOptions } from "./apps/wsgi.ts";
 import { formatBind, parseBind } from "./bind.ts";
 import type { BackendTerms } from "./backends.ts";
 import { CommandError } from "./command_error.ts";
-import {
-  type Config,
-  type LoadedConfig,
-  loadHooks,
-  type ModuleOption,
-} from "./config.ts";
+import type { Config, LoadedConfig, ModuleOption } from "./config.ts";
 import type { Handler } from "./exchange.ts";
+import { loadHooks } from "./hook_names.ts";
 import type { HookSet } from "./hooks.ts";
 import type { Host } from "./host.ts";
 import type { LeveledLogger } from "./log.ts";

@@ -16,10 +16,11 @@ import {
   errorCode,
   formatCommandError,
 } from "./command_error.ts";
+import { type CommandLine, readCommandLine } from "./command_line.ts";
+import { servers, type Task } from "./commands.ts";
 import {
   type Config,
   type ConfigSources,
-  type Flags,
   loadConfig,
   type LoadedConfig,
 } from "./config.ts";
@@ -29,15 +30,9 @@ import type { ArbiterRole, Role, WorkerRole } from "./daemon/protocol.ts";
 import { roleVariable } from "./daemon/role.ts";
 import type { RunningServer } from "./daemon/launcher.ts";
 import type { DevHost, Host } from "./host.ts";
-import {
-  type CommandLine,
-  helpPage,
-  nearest,
-  optionTable,
-  readCommandLine,
-  servers,
-  type Task,
-} from "./options.ts";
+import { nearest } from "./nearest.ts";
+import { optionTable } from "./options.ts";
+import type { Flags } from "./settings.ts";
 import { serveUntilStopped } from "./single.ts";
 import type { Transport } from "./stream.ts";
 import { version } from "./version.ts";
@@ -162,7 +157,10 @@ async function runCommand(
   runtime: Runtime,
 ): Promise<number> {
   const { host } = runtime;
-  if (command.help) return print(host, helpPage());
+  if (command.help) {
+    const { helpPage } = await import("./help_page.ts");
+    return print(host, helpPage());
+  }
   if (command.version) {
     const { name, version: runtimeVersion } = host.runtime;
     return print(host, `headgate ${version} (${name} ${runtimeVersion})\n`);

@@ -1,12 +1,9 @@
 /** Completion scripts for shells, made from the tables of options and commands.
  * Pure. */
 import { CommandError } from "./command_error.ts";
-import {
-  commandTable,
-  nearest,
-  type OptionEntry,
-  optionTable,
-} from "./options.ts";
+import { commandTable } from "./commands.ts";
+import { nearest } from "./nearest.ts";
+import { type OptionEntry, optionTable } from "./options.ts";
 
 /** The shells that there is a script for. */
 export const shells = ["bash", "zsh", "fish"] as const;

@@ -1,56 +1,58 @@
 /**
- * Flags, environment and configuration file, read into one `Config`. The
- * command line goes before `HEADGATE_*`, which goes before `PORT` and
- * `WEB_CONCURRENCY`, which go before the file, which goes before the defaults.
- * Every refusal says what is wrong, where it was written and how to fix it.
- *
- * Length: where a value comes from and how it is read are one story, and a
- * start loads no more modules than it must.
+ * What the program is to do: a `Config`, made of every option's value, and the
+ * configuration file that has its part in it.
  *
  * @module
  */
-import { accessFormatNames, compileAccessFormat } from "./access_log.ts";
-import { parseBind } from "./bind.ts";
 import { CommandError } from "./command_error.ts";
-import {
-  Forwarded,
-  type ForwardedField,
-  type ForwardedOptions,
-} from "./forwarded.ts";
-import { defaultLimits, type Limits } from "./limits.ts";
+import { mostWorkers } from "./commands.ts";
 import type { ConfigFile } from "./config_file.ts";
-import type { ApplicationExports, HookSet } from "./hooks.ts";
+import type { ForwardedOptions } from "./forwarded.ts";
 import type { Host } from "./host.ts";
-import { type LogLevel, logLevels } from "./log.ts";
+import { defaultLimits, type Limits } from "./limits.ts";
+import type { LogLevel } from "./log.ts";
+import { nearest } from "./nearest.ts";
+import { optionTable, variableName } from "./options.ts";
 import {
-  hookNames,
-  keyName,
-  mostWorkers,
-  nearest,
-  optionTable,
-  variableName,
-} from "./options.ts";
+  mostThreads,
+  namedPrefix,
+  readAccessLogFormat,
+  readBind,
+  readChoice,
+  readCount,
+  readFileName,
+  readForwarded,
+  readLogLevel,
+  readMemory,
+  readOptional,
+  readPlenty,
+  readSeconds,
+  readSize,
+  readStatics,
+  readUmask,
+  readVariables,
+  readWorkers,
+  type StaticDirectory,
+} from "./setting_values.ts";
+import {
+  type Environment,
+  type FileSettings,
+  type Flags,
+  Settings,
+} from "./settings.ts";
 
 /** The kinds of application that can be asked for. */
-export const applicationTypes = ["auto", "wsgi", "fetch", "handler"] as const;
+const applicationTypes = ["auto", "wsgi", "fetch", "handler"] as const;
 
 /** One of `applicationTypes`. */
 export type ApplicationType = typeof applicationTypes[number];
 
 /** Which request content is read whole before an application outside of this
  * process is asked. */
-export const spoolModes = ["off", "chunked", "all"] as const;
+const spoolModes = ["off", "chunked", "all"] as const;
 
 /** One of `spoolModes`. */
 export type SpoolMode = typeof spoolModes[number];
-
-/** A directory whose files are served, or run. */
-export interface StaticDirectory {
-  /** What their paths begin with in a URL: "/assets", or "/". */
-  readonly prefix: string;
-  /** Its path. */
-  readonly directory: string;
-}
 
 /** What the program is to do, complete and checked: plain data. Where the
  * command line says 0 or "unlimited" for no bound at all, this has `Infinity`. */
@@ -140,7 +142,7 @@ export interface Config {
 }
 
 /** Options that an application's module may say itself. */
-export const moduleOptions = [
+const moduleOptions = [
   "bind",
   "limit-request-body",
   "keep-alive",
@@ -148,33 +150,6 @@ export const moduleOptions = [
 
 /** One of `moduleOptions`. */
 export type ModuleOption = typeof moduleOptions[number];
-
-/** Options as they were written on the command line, by name. */
-export type Flags = Readonly<Record<string, string | readonly string[]>>;
-
-type Environment = Readonly<Record<string, string | undefined>>;
-
-/** What a configuration file sets, as the command line would write it. */
-export interface FileSettings {
-  /** The file, for messages. */
-  readonly path: string;
-  /** FILE or FILE:NAME; undefined when it names no application. */
-  readonly app: string | undefined;
-  /** By the options' names. */
-  readonly values: Readonly<Record<string, readonly string[]>>;
-}
-
-/** A value, and for messages where it was written and how to write one. */
-export interface Setting {
-  /** As it was written. */
-  readonly text: string;
-  /** Who wrote it: "command line", a variable, a file, or "default". */
-  readonly origin: string;
-  /** What to call it in a message, as in "--log-level". */
-  readonly source: string;
-  /** How it is written right. */
-  readonly example: string;
-}
 
 /** What `loadConfig()` is told. */
 export interface ConfigSources {
@@ -261,21 +236,6 @@ function warningsFor(env: Environment): string[] {
   });
 }
 
-/** The hooks of a configuration file and of the application's module; undefined
- * where there are none. Rejects with `CommandError` as `collectHooks()` throws. */
-export async function loadHooks(
-  file: ConfigFile | undefined,
-  application?: ApplicationExports,
-): Promise<HookSet | undefined> {
-  const givers = [file?.hooks ?? {}, application?.exports ?? {}];
-  const given = hookNames.some((name) =>
-    givers.some((giver) => Object.hasOwn(giver, name))
-  );
-  if (!given) return undefined;
-  const { collectHooks } = await import("./hooks.ts");
-  return collectHooks(file, application);
-}
-
 /** Makes the configuration. Throws `CommandError`. */
 export function readConfig(
   app: string | undefined,
@@ -304,7 +264,10 @@ export function readConfig(
     spool: readChoice(settings.one("spool"), spoolModes),
     sendFileRoots: settings.all("sendfile-root").map(({ text }) => text),
     bind: settings.all("bind").map(readBind),
-    forwarded: readForwarded(settings),
+    forwarded: readForwarded(
+      settings.all("forwarded-allow-ips"),
+      settings.all("forwarded-fields"),
+    ),
     backlog: readCount(settings.one("backlog")),
     workers: readWorkers(settings.one("workers")),
     pidfile: readOptional(settings.one("pidfile")),
@@ -337,42 +300,6 @@ export function readConfig(
   };
 }
 
-function readForwarded(settings: Settings): ForwardedOptions {
-  const allow = settings.all("forwarded-allow-ips");
-  const fields = settings.all("forwarded-fields");
-  const listed = listOf(allow);
-  const options = {
-    // Beside others it is refused: nobody and somebody cannot both be meant.
-    allow: listed.every((text) => text === "off") ? [] : listed,
-    fields: listOf(fields).map((text) => text.toLowerCase() as ForwardedField),
-  };
-  checkForwarded({ allow: options.allow }, allow);
-  checkForwarded({ ...options, allow: [] }, fields);
-  return options;
-}
-
-function checkForwarded(
-  options: ForwardedOptions,
-  [setting]: readonly Setting[],
-): void {
-  try {
-    new Forwarded(options);
-  } catch (error) {
-    if (!(error instanceof TypeError) || setting === undefined) throw error;
-    throw new CommandError(
-      2,
-      `${setting.source}: ${error.message}`,
-      `Write ${setting.example}, for example.`,
-    );
-  }
-}
-
-/** Whether with commas or one by one. */
-function listOf(settings: readonly Setting[]): string[] {
-  return settings.flatMap(({ text }) => text.split(/[\s,]+/))
-    .filter((text) => text !== "");
-}
-
 function readLimits(settings: Settings): Limits {
   const fieldLine = readCount(settings.one("limit-request-field-size"));
   return {
@@ -388,367 +315,4 @@ function readLimits(settings: Settings): Limits {
     bodySeconds: readSeconds(settings.one("body-timeout"), { endless: true }),
     idleSeconds: readSeconds(settings.one("keep-alive"), { endless: true }),
   };
-}
-
-/** Variables of other programs' making that set an option too. */
-const foreignVariables: Readonly<
-  Record<string, { variable: string; prefix: string; example: string }>
-> = {
-  bind: { variable: "PORT", prefix: "0.0.0.0:", example: "PORT=8000" },
-  workers: {
-    variable: "WEB_CONCURRENCY",
-    prefix: "",
-    example: "WEB_CONCURRENCY=4",
-  },
-  "forwarded-allow-ips": {
-    variable: "FORWARDED_ALLOW_IPS",
-    prefix: "",
-    example: "FORWARDED_ALLOW_IPS=10.0.0.0/8",
-  },
-};
-
-/** Where each option's value comes from. */
-export class Settings {
-  readonly #flags: Flags;
-  readonly #env: Environment;
-  readonly #file: FileSettings | undefined;
-  readonly #defaults: Readonly<Record<string, string>>;
-
-  constructor(
-    flags: Flags,
-    env: Environment,
-    file?: FileSettings,
-    defaults: Readonly<Record<string, string>> = {},
-  ) {
-    this.#flags = flags;
-    this.#env = env;
-    this.#file = file;
-    this.#defaults = defaults;
-  }
-
-  /** The value of an option; its text is "" when nothing gives one. */
-  one(name: string): Setting {
-    const settings = this.all(name);
-    // The last one wins, as it does in every shell's habit.
-    return settings[settings.length - 1] ?? flagSetting(name, "", "default");
-  }
-
-  /** Whether somebody has given us an option. `PORT` is for whoever listens. */
-  isGiven(name: string): boolean {
-    return (this.#fromFlags(name) ?? this.#fromEnvironment(name) ??
-      this.#fromFile(name)) !== undefined;
-  }
-
-  /** The values of an option that may be repeated. Those of --env add up, the
-   * command line's last; of the others one place has its way. */
-  all(name: string): Setting[] {
-    const flags = this.#fromFlags(name);
-    if (name === "env") return [...this.#fromFile(name) ?? [], ...flags ?? []];
-    return flags ?? this.#fromEnvironment(name) ??
-      this.#fromForeignVariable(name) ?? this.#fromFile(name) ??
-      this.#fromDefault(name);
-  }
-
-  #fromFlags(name: string): Setting[] | undefined {
-    const given = this.#flags[name];
-    const texts = typeof given === "string" ? [given] : given ?? [];
-    if (texts.length === 0) return undefined;
-    return texts.map((text) =>
-      checkGiven(flagSetting(name, text, "command line"))
-    );
-  }
-
-  #fromEnvironment(name: string): Setting[] | undefined {
-    const option = findOption(name);
-    const source = variableName(name);
-    const text = this.#env[source];
-    if (option?.variable === false || !text) return undefined;
-    const texts = option?.repeatable ? text.trim().split(/\s+/) : [text];
-    const example = `${source}=${exampleValue(name)}`;
-    return texts.map((text) => ({ text, origin: source, source, example }));
-  }
-
-  #fromForeignVariable(name: string): Setting[] | undefined {
-    const foreign = foreignVariables[name];
-    const text = foreign && this.#env[foreign.variable];
-    if (!foreign || !text) return undefined;
-    return [{
-      text: foreign.prefix + text,
-      origin: foreign.variable,
-      source: `${foreign.variable} in the environment`,
-      example: foreign.example,
-    }];
-  }
-
-  #fromFile(name: string): Setting[] | undefined {
-    const texts = this.#file?.values[name];
-    if (this.#file === undefined || texts === undefined) return undefined;
-    const { path } = this.#file;
-    const key = keyName(name);
-    const value = exampleValue(name);
-    const literal = /^\d+$/.test(value) ? value : JSON.stringify(value);
-    return texts.map((text) =>
-      checkGiven({
-        text,
-        origin: path,
-        source: `${path}: ${key}`,
-        example: `${key}: ${literal}`,
-      })
-    );
-  }
-
-  #fromDefault(name: string): Setting[] {
-    const text = this.#defaults[name] ?? findOption(name)?.fallback;
-    return text === undefined ? [] : [flagSetting(name, text, "default")];
-  }
-}
-
-function findOption(name: string): typeof optionTable[number] | undefined {
-  return optionTable.find((option) => option.name === name);
-}
-
-function flagSetting(name: string, text: string, origin: string): Setting {
-  const source = `--${name}`;
-  const example = `${source} ${exampleValue(name)}`;
-  return { text, origin, source, example };
-}
-
-function exampleValue(name: string): string {
-  const option = findOption(name);
-  return option?.example ?? option?.fallback ?? option?.value ?? "VALUE";
-}
-
-function checkGiven(setting: Setting): Setting {
-  if (setting.text !== "") return setting;
-  throw new CommandError(
-    2,
-    `${setting.source} needs a value`,
-    `Write ${setting.example}.`,
-  );
-}
-
-function readBind({ text, source }: Setting): string {
-  try {
-    parseBind(text);
-    return text;
-  } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
-    throw new CommandError(2, `${source}: ${error.message}`, error.remedy);
-  }
-}
-
-function readChoice<T extends string>(
-  { text, source }: Setting,
-  choices: readonly T[],
-): T {
-  const found = choices.find((choice) => choice === text.toLowerCase());
-  if (found !== undefined) return found;
-  const meant = nearest(text.toLowerCase(), choices);
-  throw new CommandError(
-    2,
-    `${source}: "${text}" is not one of ${choices.join(", ")}`,
-    meant === undefined ? `Write ${choices[0]}.` : `Did you mean ${meant}?`,
-  );
-}
-
-function readLogLevel(setting: Setting): LogLevel {
-  if (setting.text.toLowerCase() === "warn") return "warning";
-  return readChoice(setting, logLevels);
-}
-
-function readAccessLogFormat({ text, source }: Setting): string {
-  if (!text.includes("%") && !accessFormatNames.includes(text)) {
-    const meant = nearest(text.toLowerCase(), accessFormatNames);
-    throw new CommandError(
-      2,
-      `${source}: "${text}" is not one of ${accessFormatNames.join(", ")}`,
-      meant === undefined
-        ? "A format of your own has atoms, as in '%(h)s \"%(r)s\" %(s)s'."
-        : `Did you mean ${meant}?`,
-    );
-  }
-  try {
-    compileAccessFormat(text, 0);
-    return text;
-  } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
-    throw new CommandError(2, `${source}: ${error.message}`, error.remedy);
-  }
-}
-
-function readOptional({ text }: Setting): string | undefined {
-  return text === "" ? undefined : text;
-}
-
-function readVariables(settings: readonly Setting[]): Record<string, string> {
-  return Object.fromEntries(settings.map(({ text, source, example }) => {
-    const match = /^([^\s=\0]+)=([^\0]*)$/.exec(text);
-    if (match !== null) return [match[1], match[2]];
-    throw new CommandError(
-      2,
-      `${source}: "${text}" is not a variable with its value`,
-      `Write ${example}, with a name before the = sign.`,
-    );
-  }));
-}
-
-function readStatics(settings: readonly Setting[]): StaticDirectory[] {
-  const statics = settings.map(readStatic);
-  for (const [index, { prefix }] of statics.entries()) {
-    if (statics.findIndex((other) => other.prefix === prefix) === index) {
-      continue;
-    }
-    throw new CommandError(
-      2,
-      `${settings[index]?.source}: ${prefix} is served from two directories`,
-      "Give each a prefix of its own.",
-    );
-  }
-  return statics;
-}
-
-/** A prefix as it stands in a URL: RFC 3986 §3.3, without empty steps. */
-const prefixPattern =
-  /^(?:\/|(?:\/(?:[\w.~!$&'()*+,;:@-]|%[0-9A-Fa-f]{2})+)+\/?)$/;
-
-function readStatic({ text, source, example }: Setting): StaticDirectory {
-  const [, prefix = "", directory = ""] = /^([^=]*)=([^\0]+)$/.exec(text) ?? [];
-  if (prefixPattern.test(prefix)) {
-    return { prefix: prefix.replace(/(.)\/$/, "$1"), directory };
-  }
-  throw new CommandError(
-    2,
-    directory === ""
-      ? `${source}: "${text}" is not a prefix with its directory`
-      : prefix.startsWith("/")
-      ? `${source}: ${prefix} cannot begin the path of a URL`
-      : `${source}: the prefix "${prefix}" does not start with /`,
-    `Write ${example}, for example.`,
-  );
-}
-
-/** A directory without a prefix is found below its own name. */
-function namedPrefix(setting: Setting): Setting {
-  const { text, source } = setting;
-  if (text.includes("=")) return setting;
-  const name = text.replace(/\/+$/, "").replace(/^.*\//s, "");
-  const prefix = `/${name}`;
-  if (name !== "" && !/^\.+$/.test(name) && prefixPattern.test(prefix)) {
-    return { ...setting, text: `${prefix}=${text}` };
-  }
-  throw new CommandError(
-    2,
-    `${source}: the name of ${text} cannot begin the path of a URL`,
-    `Write where it is found, as in ${source} /cgi-bin=${text}.`,
-  );
-}
-
-/** More threads in one process than this are taken for a slip of the pen. */
-const mostThreads = 1000;
-
-function readPlenty(setting: Setting, most: number): number {
-  const count = readCount(setting);
-  if (count <= most) return count;
-  throw new CommandError(
-    2,
-    `${setting.source}: ${count} is more than ${most}`,
-    `Write ${setting.example}, for example.`,
-  );
-}
-
-function readFileName({ text, source, example }: Setting): string {
-  if (/^[^/\0.][^/\0]*$/.test(text)) return text;
-  throw new CommandError(
-    2,
-    `${source}: "${text}" is not the name of a file below --root`,
-    `Write ${example}, for example.`,
-  );
-}
-
-function readWorkers(setting: Setting): number | "auto" {
-  if (setting.text.toLowerCase() === "auto") return "auto";
-  const count = readCount(setting, { or: "auto" });
-  if (count <= mostWorkers) return count;
-  throw new CommandError(
-    2,
-    `${setting.source}: ${count} workers are more than ${mostWorkers}`,
-    "Write auto for one per core.",
-  );
-}
-
-function readUmask({ text, source, example }: Setting): number | undefined {
-  if (text === "") return undefined;
-  if (/^(0o)?[0-7]{1,4}$/.test(text)) {
-    const mask = parseInt(text.replace("0o", ""), 8);
-    if (mask <= 0o777) return mask;
-  }
-  throw new CommandError(
-    2,
-    `${source}: "${text}" is not an octal number up to 777`,
-    `Write ${example}, for example.`,
-  );
-}
-
-function readCount(
-  { text, source, example }: Setting,
-  allowed: { readonly zero?: true; readonly or?: string } = {},
-): number {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
-  if (value > 0 || (allowed.zero && value === 0)) return value;
-  const either = allowed.or === undefined ? "" : `, or ${allowed.or}`;
-  throw new CommandError(
-    2,
-    `${source}: "${text}" is not a whole number${
-      allowed.zero ? "" : " above 0"
-    }`,
-    `Write ${example}, for example${either}.`,
-  );
-}
-
-const units: Readonly<Record<string, number>> = {
-  "": 1,
-  k: 1024,
-  m: 1024 ** 2,
-  g: 1024 ** 3,
-};
-
-function readSize({ text, source }: Setting): number {
-  if (text.toLowerCase() === "unlimited") return Infinity;
-  const match = /^(\d{1,12})([kmg]?)b?$/i.exec(text);
-  const unit = units[match?.[2]?.toLowerCase() ?? ""] ?? 1;
-  if (match !== null) return Number(match[1]) * unit;
-  throw new CommandError(
-    2,
-    `${source}: "${text}" is not a size`,
-    "Write bytes (65536), or 64K, 10M, 1G, or unlimited.",
-  );
-}
-
-/** Less than this no worker does with: a unit was forgotten. */
-const leastMemory = 1024 ** 2;
-
-function readMemory(setting: Setting): number {
-  const size = readSize(setting) || Infinity;
-  if (size >= leastMemory) return size;
-  throw new CommandError(
-    2,
-    `${setting.source}: ${setting.text} is less memory than a worker needs`,
-    `Write megabytes as in 300M, or unlimited.`,
-  );
-}
-
-function readSeconds(
-  { text, source, example }: Setting,
-  allowed: { readonly zero?: true; readonly endless?: true },
-): number {
-  if (allowed.endless && text.toLowerCase() === "unlimited") return Infinity;
-  const value = /^\d{1,9}(\.\d+)?$/.test(text) ? Number(text) : NaN;
-  if (value > 0 || (allowed.zero && value === 0)) return value;
-  throw new CommandError(
-    2,
-    `${source}: "${text}" is not a number of seconds${
-      allowed.zero ? "" : " above 0"
-    }`,
-    `Write ${example}, for example${allowed.endless ? ", or unlimited" : ""}.`,
-  );
 }

@@ -5,17 +5,12 @@
  * @module
  */
 import { CommandError } from "./command_error.ts";
-import type { FileSettings } from "./config.ts";
+import { type HookName, hookNames } from "./hook_names.ts";
 import type { Hooks } from "./hooks.ts";
 import type { Host, ImportFailure } from "./host.ts";
-import {
-  type HookName,
-  hookNames,
-  keyName,
-  nearest,
-  type OptionEntry,
-  optionTable,
-} from "./options.ts";
+import { nearest } from "./nearest.ts";
+import { keyName, type OptionEntry, optionTable } from "./options.ts";
+import type { FileSettings } from "./settings.ts";
 
 /** What a configuration file may say: every key is an option of the command
  * line, and what that does is said by `headgate --help`. */

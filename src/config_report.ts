@@ -3,14 +3,10 @@
  *
  * @module
  */
-import {
-  type ConfigSources,
-  type LoadedConfig,
-  type Setting,
-  Settings,
-} from "./config.ts";
+import type { ConfigSources, LoadedConfig } from "./config.ts";
 import type { Host } from "./host.ts";
 import { optionTable } from "./options.ts";
+import { type Setting, Settings } from "./settings.ts";
 
 /** What `--check-config` says when configuration and application were loaded. */
 export const configIsRight: string = "Configuration is right\n";

@@ -10,7 +10,7 @@ import { CommandError } from "./command_error.ts";
 import type { AccessRecord, Handler, RequestHead } from "./exchange.ts";
 import type { ModuleExports } from "./host.ts";
 import { type Logger, traceOf } from "./logger.ts";
-import { type HookName, hookNames } from "./options.ts";
+import { type HookName, hookNames } from "./hook_names.ts";
 import type { MaybePromise } from "./stream.ts";
 
 /** The process that looks after the workers, for its hooks. Without workers it

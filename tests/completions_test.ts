@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { CommandError } from "../src/command_error.ts";
 import { completionScript, shells } from "../src/completions.ts";
-import { commandNames, optionTable } from "../src/options.ts";
+import { commandNames } from "../src/commands.ts";
+import { optionTable } from "../src/options.ts";
 import { findTool } from "./support/tool.ts";
 
 for (const shell of shells) {

@@ -23,7 +23,8 @@ import {
 import { configIsRight, configReport } from "../src/config_report.ts";
 import type { Hooks } from "../src/hooks.ts";
 import type { Host, ImportFailure } from "../src/host.ts";
-import { hookNames, keyName, optionTable } from "../src/options.ts";
+import { hookNames } from "../src/hook_names.ts";
+import { keyName, optionTable } from "../src/options.ts";
 
 const path = "headgate.config.mjs";
 

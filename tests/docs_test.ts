@@ -4,7 +4,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { commandNames, hookNames, optionTable } from "../src/options.ts";
+import { commandNames } from "../src/commands.ts";
+import { hookNames } from "../src/hook_names.ts";
+import { optionTable } from "../src/options.ts";
 
 const read = (path: string) => readFileSync(path, "utf8");
 const deploy = readdirSync("examples/deploy").map((name) =>

@@ -1,55 +1,6 @@
-import {
-  assert,
-  assertEquals,
-  assertStringIncludes,
-  assertThrows,
-} from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { CommandError } from "../src/command_error.ts";
-import {
-  commandNames,
-  commandTable,
-  helpPage,
-  keyName,
-  nearest,
-  optionGroups,
-  optionTable,
-  readCommandLine,
-} from "../src/options.ts";
-
-test("nearest() finds what was probably meant", () => {
-  const names = optionTable.map(({ name }) => name);
-  assertEquals(nearest("bnid", names), "bind");
-  assertEquals(nearest("loglevel", names), "log-level");
-  assertEquals(nearest("acess-log", names), "access-log");
-  assertEquals(nearest("graceful", names), "graceful-timeout");
-  assertEquals(nearest("keepalive", names), "keep-alive");
-  assertEquals(nearest("qqqqqqqq", names), undefined);
-});
-
-test("the help page fits 80 columns, examples first", () => {
-  const page = helpPage();
-  for (const line of page.split("\n")) {
-    assert(line.length <= 80, `${line.length}: ${line}`);
-    assertEquals(line, line.trimEnd());
-  }
-  assert(page.indexOf("Examples:") < page.indexOf("Application:"));
-});
-
-test("the help page shows every option and its default", () => {
-  const page = helpPage();
-  for (const { name, fallback } of optionTable) {
-    assertStringIncludes(page, `--${name}`);
-    if (fallback !== undefined) assertStringIncludes(page, `[${fallback}]`);
-  }
-});
-
-test("the help page shows every command and every group", () => {
-  const page = helpPage();
-  assertEquals(commandTable.map(({ name }) => name), [...commandNames]);
-  for (const name of commandNames) assertStringIncludes(page, `\n  ${name} `);
-  for (const group of optionGroups) assertStringIncludes(page, `\n${group}:\n`);
-});
+import { keyName, optionTable, variableName } from "../src/options.ts";
 
 test("no two options share a name or a letter", () => {
   for (const key of ["name", "short"] as const) {
@@ -63,80 +14,7 @@ test("keyName() spells an option as one word", () => {
   assertEquals(keyName("limit-request-field-size"), "limitRequestFieldSize");
 });
 
-test("readCommandLine() tells a command from an application", () => {
-  const none = { app: undefined, count: undefined };
-  assertEquals(readCommandLine([], []), { ...none, task: "serve" });
-  assertEquals(readCommandLine(["app.ts"], ["workers", "check-config"]), {
-    ...none,
-    task: "serve",
-    app: "app.ts",
-  });
-  assertEquals(readCommandLine(["./start"], []), {
-    ...none,
-    task: "serve",
-    app: "./start",
-  });
-  assertEquals(readCommandLine(["start"], []), { ...none, task: "start" });
-  assertEquals(readCommandLine(["start", "app.ts:app"], ["workers"]), {
-    ...none,
-    task: "start",
-    app: "app.ts:app",
-  });
-  assertEquals(readCommandLine(["scale", "4"], ["pidfile"]), {
-    ...none,
-    task: "scale",
-    count: 4,
-  });
-  assertEquals(readCommandLine(["status"], ["json", "config"]), {
-    ...none,
-    task: "status",
-  });
-  assertEquals(readCommandLine(["stop"], ["quick", "chdir"]), {
-    ...none,
-    task: "stop",
-  });
-});
-
-const refused: [string[], string[], what: string, how: string][] = [
-  [["stop"], ["workers"], "stop takes no --workers", "headgate start"],
-  [["reload"], ["json"], "reload takes no --json", "headgate status"],
-  [["start"], ["quick"], "start takes no --quick", "headgate stop"],
-  [["app.ts"], ["json"], "--json is no option of serving", "headgate status"],
-  [["stop", "app.ts"], [], 'takes no application, and "app.ts"', "--pidfile"],
-  [["start", "a.ts", "b.ts"], [], '"b.ts" is a second one', "--help"],
-  [["a.ts", "b.ts"], [], '"b.ts" is a second one', "--help"],
-  [["scale"], [], "needs the number of workers", "headgate scale 4"],
-  [["scale", "0"], [], '"0" is not a number from 1', "headgate scale 4"],
-  [["scale", "1001"], [], "1 to 1000", "headgate scale 4"],
-  [["scale", "+0"], [], '"+0" is not a number', "headgate scale +1"],
-  [["scale", "1+"], [], '"1+" is not a number', "headgate scale 4"],
-  [["scale", "1", "2"], [], '"2" is another word', "headgate scale 4"],
-  [["strat", "app.ts"], [], "No command strat", "Did you mean headgate start?"],
-  [["realod"], [], "No command realod", "Did you mean headgate reload?"],
-];
-
-for (const [words, given, what, how] of refused) {
-  test(`readCommandLine() refuses ${words.join(" ")} ${given}`, () => {
-    const error = assertThrows(
-      () => readCommandLine(words, given),
-      CommandError,
-    );
-    assertEquals(error.exitCode, 2);
-    assertStringIncludes(error.message, what);
-    assertStringIncludes(error.remedy, how);
-  });
-}
-
-test("a word that is near no command is taken for an application", () => {
-  for (const word of ["", "application", "app:app", "stop.ts"]) {
-    assertEquals(readCommandLine([word], []).app, word);
-  }
-});
-
-test("readCommandLine() takes a number of workers, or how many more", () => {
-  const line = { task: "scale" as const, app: undefined };
-  const read = (text: string) => readCommandLine(["scale", text], []);
-  assertEquals(read("4"), { ...line, count: 4 });
-  assertEquals(read("+2"), { ...line, count: undefined, more: 2 });
-  assertEquals(read("-1"), { ...line, count: undefined, more: -1 });
+test("variableName() spells an option as a variable", () => {
+  assertEquals(variableName("bind"), "HEADGATE_BIND");
+  assertEquals(variableName("log-level"), "HEADGATE_LOG_LEVEL");
 });

@@ -15,7 +15,7 @@ import type { Host } from "../host.ts";
 import { type Logs, openLogs } from "../log_files.ts";
 import { escapeForLog, traceOf } from "../logger.ts";
 import { removeSocketsAtExit } from "../socket_files.ts";
-import { mostWorkers } from "../options.ts";
+import { mostWorkers } from "../commands.ts";
 import { version } from "../version.ts";
 import { Arbiter, tickSeconds } from "./arbiter.ts";
 import type { DaemonHost, Identity } from "./host.ts";

@@ -31,7 +31,7 @@ import {
 } from "./errand.ts";
 import type { ControlFailure, DaemonHost } from "./host.ts";
 import { type DaemonPaths, daemonPaths, pidfileOption } from "./paths.ts";
-import { mostWorkers } from "../options.ts";
+import { mostWorkers } from "../commands.ts";
 import type { Command, Status } from "./protocol.ts";
 import { defaultPidfile } from "./settings.ts";
 import { askStatus, inspect, type Standing } from "./standing.ts";

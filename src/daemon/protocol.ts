@@ -3,7 +3,7 @@
  * socket is asked: types, and readers that take nothing else. A message is a
  * JSON object with a `type`, or for the control socket a `command`.
  */
-import { mostWorkers } from "../options.ts";
+import { mostWorkers } from "../commands.ts";
 import type { Address } from "../stream.ts";
 
 /** A listening socket as every process below the launcher has it. */

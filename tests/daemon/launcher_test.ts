@@ -8,7 +8,8 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { CommandError } from "../../src/command_error.ts";
-import { type Config, type Flags, loadConfig } from "../../src/config.ts";
+import { type Config, loadConfig } from "../../src/config.ts";
+import type { Flags } from "../../src/settings.ts";
 import type {
   ChildProcess,
   DaemonHost,

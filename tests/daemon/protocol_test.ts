@@ -11,7 +11,7 @@ import {
   readRole,
   readStatus,
 } from "../../src/daemon/protocol.ts";
-import { mostWorkers } from "../../src/options.ts";
+import { mostWorkers } from "../../src/commands.ts";
 
 type Members = Record<string, unknown>;
 type Reader = (value: unknown) => unknown;

@@ -2,7 +2,8 @@
 import { test } from "node:test";
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { CommandError } from "../../src/command_error.ts";
-import { type Config, type Flags, loadConfig } from "../../src/config.ts";
+import { type Config, loadConfig } from "../../src/config.ts";
+import type { Flags } from "../../src/settings.ts";
 import type { DaemonHost, Identity } from "../../src/daemon/host.ts";
 import {
   arbiterSettings,

@@ -7,7 +7,8 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { type Flags, loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config.ts";
+import type { Flags } from "../../src/settings.ts";
 import type {
   Channel,
   DaemonHost,
