@@ -35,7 +35,7 @@ function* large() {
 async function upload(environ, startResponse) {
   let size = 0;
   for (;;) {
-    const piece = await environ["wsgi.input"].read1(65_536);
+    const piece = await environ["wsgi.input"].read1();
     if (piece.length === 0) break;
     size += piece.length;
   }
