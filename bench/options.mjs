@@ -1,6 +1,5 @@
 /** The command line of the benchmark. */
-import process from "node:process";
-import { parseArgs } from "node:util";
+import { readFlags } from "../scripts/flags.mjs";
 import { contenders, kinds, missing } from "./contenders.mjs";
 import * as endurance from "./endurance.mjs";
 import * as idle from "./idle.mjs";
@@ -32,37 +31,18 @@ other. Without filters all works are measured.
 `;
 
 export function readOptions() {
-  let parsed;
-  try {
-    parsed = parseArgs({
-      allowPositionals: true,
-      options: {
-        runs: { type: "string", default: "5" },
-        seconds: { type: "string", default: "2" },
-        warmup: { type: "string", default: "1" },
-        connections: { type: "string", default: "64" },
-        idle: { type: "string", default: "10000" },
-        requests: { type: "string", default: "10" },
-        markdown: { type: "boolean" },
-        "no-build": { type: "boolean" },
-        help: { type: "boolean", short: "h" },
-      },
-    });
-  } catch (error) {
-    refuse(error.message);
-  }
-  const { values, positionals } = parsed;
-  if (values.help) {
-    console.log(usage);
-    process.exit(0);
-  }
-  const whole = (name, least, most) => {
-    const number = Number(values[name]);
-    if (Number.isInteger(number) && number >= least && number <= most) {
-      return number;
-    }
-    refuse(`--${name} must be a whole number from ${least} to ${most}`);
-  };
+  const { values, words, whole, refuse } = readFlags({
+    usage,
+    defaults: {
+      runs: "5",
+      seconds: "2",
+      warmup: "1",
+      connections: "64",
+      idle: "10000",
+      requests: "10",
+    },
+    switches: ["markdown", "no-build"],
+  });
   return {
     runs: whole("runs", 1, 100),
     seconds: whole("seconds", 1, 60),
@@ -72,13 +52,13 @@ export function readOptions() {
     requests: whole("requests", 1, 1000),
     markdown: values.markdown === true,
     build: !values["no-build"],
-    ...select(positionals),
+    ...select(words, refuse),
   };
 }
 
 /** What the filters leave to be measured, and of which contenders. `asked` are
  * the kinds and servers that were named. */
-function select(filters) {
+function select(filters, refuse) {
   const unknown = new Set(filters);
   const named = (items, key) => {
     const found = items.filter((item) => filters.includes(key(item)));
@@ -112,8 +92,3 @@ function select(filters) {
 
 /** The command that installs the peers. */
 export const install = "npm ci --prefix bench";
-
-function refuse(message) {
-  console.error(`${message}\n\n${usage}`);
-  process.exit(2);
-}

@@ -1,6 +1,5 @@
 /** The command line of the soak. */
-import process from "node:process";
-import { parseArgs } from "node:util";
+import { readFlags } from "../scripts/flags.mjs";
 import { peers, runtimes } from "./programs.mjs";
 import { scenarios } from "./scenarios.mjs";
 
@@ -27,35 +26,17 @@ runtimes, and its peers take part in boot where they are installed.
 `;
 
 export function readOptions() {
-  let parsed;
-  try {
-    parsed = parseArgs({
-      allowPositionals: true,
-      options: {
-        seconds: { type: "string", default: "20" },
-        workers: { type: "string", default: "4" },
-        json: { type: "string" },
-        gunicorn: { type: "string", default: "gunicorn" },
-        pm2: { type: "string", default: "pm2" },
-        "no-build": { type: "boolean" },
-        help: { type: "boolean", short: "h" },
-      },
-    });
-  } catch (error) {
-    refuse(error.message);
-  }
-  const { values, positionals } = parsed;
-  if (values.help) {
-    console.log(usage);
-    process.exit(0);
-  }
-  const whole = (name, least, most) => {
-    const number = Number(values[name]);
-    if (Number.isInteger(number) && number >= least && number <= most) {
-      return number;
-    }
-    refuse(`--${name} must be a whole number from ${least} to ${most}`);
-  };
+  const { values, words, whole, refuse } = readFlags({
+    usage,
+    defaults: {
+      seconds: "20",
+      workers: "4",
+      json: undefined,
+      gunicorn: "gunicorn",
+      pm2: "pm2",
+    },
+    switches: ["no-build"],
+  });
   return {
     options: {
       seconds: whole("seconds", 5, 3600),
@@ -64,12 +45,12 @@ export function readOptions() {
     json: values.json,
     paths: { gunicorn: values.gunicorn, pm2: values.pm2 },
     build: !values["no-build"],
-    ...select(positionals),
+    ...select(words, refuse),
   };
 }
 
 /** What is run, on what. `asked` are the peers that were named. */
-function select(words) {
+function select(words, refuse) {
   const known = [...scenarios.map(({ name }) => name), ...runtimes, ...peers];
   const unknown = words.filter((word) => !known.includes(word));
   if (unknown.length > 0) refuse(`Neither, nor: ${unknown.join(", ")}`);
@@ -80,9 +61,4 @@ function select(words) {
     programs: named.length > 0 ? named : [...runtimes, ...peers],
     asked: named,
   };
-}
-
-function refuse(message) {
-  console.error(`${message}\n\n${usage}`);
-  process.exit(2);
 }

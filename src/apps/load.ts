@@ -12,6 +12,7 @@ import { CommandError } from "../command_error.ts";
 import type { ModuleName } from "./application_name.ts";
 import type { Handler } from "../exchange.ts";
 import type { Host, ImportFailure, ModuleExports } from "../host.ts";
+import { checkModuleFile } from "../module_file.ts";
 import type { Application } from "../wsgi.ts";
 import type { Address } from "../stream.ts";
 import type { FetchHandler } from "./fetch.ts";
@@ -54,7 +55,13 @@ export async function loadApplication(
   host: Host,
 ): Promise<LoadedApplication> {
   const { path } = name;
-  checkFile(path, host);
+  checkModuleFile(path, host.status(path)?.kind, {
+    absent: [
+      `No file ${path} in ${host.cwd()}`,
+      "Check the spelling, or start in the directory that holds it.",
+    ],
+    inside: "module",
+  });
   const newListeners = host.watchListeners();
   const outcome = await host.importModule(path);
   if ("failure" in outcome) throw explain(path, outcome.failure);
@@ -100,32 +107,6 @@ function listensItself(
       `${list(addresses.map(formatAddress))} itself`,
     listeningIsOurs,
   );
-}
-
-function checkFile(path: string, host: Host): void {
-  const kind = host.status(path)?.kind;
-  switch (kind) {
-    case "file":
-      return;
-    case undefined:
-      throw new CommandError(
-        1,
-        `No file ${path} in ${host.cwd()}`,
-        "Check the spelling, or start in the directory that holds it.",
-      );
-    case "hidden":
-      throw new CommandError(
-        1,
-        `No permission to look at ${path}`,
-        "Have its directories made readable, or start as another user.",
-      );
-    default:
-      throw new CommandError(
-        1,
-        `${path} is not a file`,
-        "Name the module inside it.",
-      );
-  }
 }
 
 const failureMessages: Readonly<

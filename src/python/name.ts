@@ -7,6 +7,7 @@
  * @module
  */
 import { CommandError } from "../command_error.ts";
+import { checkModuleFile } from "../module_file.ts";
 
 /** A Python application, as its interpreter is told of it. */
 export interface PythonName {
@@ -77,7 +78,14 @@ function ofFile(
   callable: string | undefined,
   around: Surroundings,
 ): PythonName {
-  checkFile(path, around);
+  checkModuleFile(path, around.kind(path), {
+    absent: [
+      `No file ${path}`,
+      "Check the spelling, start in the directory that holds it, or name " +
+      "that with --chdir.",
+    ],
+    inside: "Python module",
+  });
   checkCallable(path, path, callable);
   const steps = path.split("/").filter((step, index) =>
     step !== "." && (step !== "" || index === 0)
@@ -111,32 +119,6 @@ function isPackage(steps: readonly string[], around: Surroundings): boolean {
 function directoryOf(steps: readonly string[]): string | undefined {
   if (steps.length === 0) return undefined;
   return steps.length === 1 && steps[0] === "" ? "/" : steps.join("/");
-}
-
-function checkFile(path: string, around: Surroundings): void {
-  switch (around.kind(path)) {
-    case "file":
-      return;
-    case undefined:
-      throw new CommandError(
-        1,
-        `No file ${path}`,
-        "Check the spelling, start in the directory that holds it, or name " +
-          "that with --chdir.",
-      );
-    case "hidden":
-      throw new CommandError(
-        1,
-        `No permission to look at ${path}`,
-        "Have its directories made readable, or start as another user.",
-      );
-    default:
-      throw new CommandError(
-        1,
-        `${path} is not a file`,
-        "Name the Python module inside it.",
-      );
-  }
 }
 
 /** Where the module's file is; undefined when it is not below the directories
