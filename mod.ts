@@ -18,10 +18,12 @@
  * @module
  */
 import { detectProcessHost, detectTransport } from "./adapters/detect.ts";
+import { findMemoryCount } from "./adapters/memory_count.ts";
 import type { CgiOptions } from "./src/apps/cgi.ts";
 import type { FastCgiServer } from "./src/apps/fastcgi_server.ts";
 import type { PythonApplication } from "./src/apps/python.ts";
 import type { FilesOptions } from "./src/apps/files.ts";
+import { countMemoryBy } from "./src/apps/held_body.ts";
 import { wsgi, type WsgiOptions } from "./src/apps/wsgi.ts";
 import { serveHandler, type ServeOptions, type Server } from "./src/serve.ts";
 import type { Handler } from "./src/exchange.ts";
@@ -178,4 +180,5 @@ export async function serve(
 
 // Nobody waits for it here: an application or a configuration file may import
 // this module, which must be whole by then.
+countMemoryBy(findMemoryCount);
 if (import.meta.main) void import("./src/bin.ts");

@@ -46,6 +46,7 @@ import {
   unixAddress,
 } from "./endpoint.ts";
 import { PushStream } from "./push_stream.ts";
+import { copyOfRead, shareRead, takeBack } from "./shared_read.ts";
 
 export type {
   Address,
@@ -191,6 +192,11 @@ function onData(this: Socket, chunk: Uint8Array): void {
   (this as OwnedSocket)[owner].arrived(chunk);
 }
 
+function onRead(this: Socket, size: number): boolean {
+  (this as OwnedSocket)[owner].arrived(copyOfRead(size));
+  return true;
+}
+
 function onEnd(this: Socket): void {
   (this as OwnedSocket)[owner].arrivedEnd();
 }
@@ -201,62 +207,6 @@ function onError(this: Socket, cause: Error): void {
 
 function onClose(this: Socket): void {
   (this as OwnedSocket)[owner].closed();
-}
-
-/** What every connection is read into. It is copied before the next is read. */
-const readBuffer = new Uint8Array(65_536);
-
-/** Copies of a full `readBuffer` whose life has ended: new memory of that size
- * costs several times as much as a copy. */
-const spare: Uint8Array[] = [];
-const spareLimit = 16;
-
-function onRead(this: Socket, size: number): boolean {
-  (this as OwnedSocket)[owner].arrived(copyOfRead(size));
-  return true;
-}
-
-function copyOfRead(size: number): Uint8Array {
-  const memory = size === readBuffer.length ? spare.pop() : undefined;
-  if (memory === undefined) return readBuffer.slice(0, size);
-  memory.set(readBuffer);
-  return memory;
-}
-
-/** Has a socket read into `readBuffer`, as the option `onread` would, which only
- * sockets that connect can be given; false where that cannot be done. Otherwise
- * each read allocates 64 KiB, whatever arrives. */
-function readsIntoOne(socket: Socket): boolean {
-  const { _handle: handle } = socket as unknown as {
-    _handle?: { useUserBuffer?: (buffer: Uint8Array) => void } | null;
-  };
-  if (typeof handle?.useUserBuffer !== "function") return false;
-  onreadSymbols ??= findOnreadSymbols(socket);
-  if (onreadSymbols === null) return false;
-  const { buffer, callback } = onreadSymbols;
-  const inner = socket as unknown as Record<symbol, unknown>;
-  inner[buffer] = readBuffer;
-  inner[callback] = onRead;
-  handle.useUserBuffer(readBuffer);
-  return true;
-}
-
-/** Where a socket keeps its option `onread`. */
-interface OnreadSymbols {
-  readonly buffer: symbol;
-  readonly callback: symbol;
-}
-
-/** Null where they are unknown. */
-let onreadSymbols: OnreadSymbols | null | undefined;
-
-function findOnreadSymbols(socket: Socket): OnreadSymbols | null {
-  const symbols = Object.getOwnPropertySymbols(socket);
-  const buffer = symbols.find((key) => key.description === "kBuffer");
-  const callback = symbols.find((key) => key.description === "kBufferCb");
-  return buffer === undefined || callback === undefined
-    ? null
-    : { buffer, callback };
 }
 
 /** A write that the kernel did not take at once. */
@@ -275,7 +225,7 @@ class NodeStream extends PushStream {
   /** The listener's path, for a Unix-domain connection. */
   readonly #path: string | null;
   readonly #end: "accepted" | "connected";
-  /** Whether what arrives is copied out of `readBuffer`. */
+  /** Whether what arrives is a copy, in memory that is used again. */
   readonly #copies: boolean;
   #local: Address | null = null;
   /** How many writes were issued, and how many of them have left. */
@@ -301,7 +251,7 @@ class NodeStream extends PushStream {
     socket.on("error", onError);
     socket.on("close", onClose);
     socket.on("end", onEnd);
-    this.#copies = readsIntoOne(socket);
+    this.#copies = shareRead(socket, onRead);
     if (!this.#copies) socket.on("data", onData);
   }
 
@@ -367,9 +317,7 @@ class NodeStream extends PushStream {
   }
 
   protected override free(chunk: Uint8Array): void {
-    const copy = this.#copies && chunk.length === readBuffer.length;
-    if (!copy) super.free(chunk);
-    else if (spare.length < spareLimit) spare.push(chunk);
+    if (!this.#copies || !takeBack(chunk)) super.free(chunk);
   }
 
   protected override pauseInput(): void {

@@ -10,8 +10,11 @@ import {
   loadDaemonHost,
   loadDevHost,
 } from "../adapters/detect.ts";
+import { findMemoryCount } from "../adapters/memory_count.ts";
+import { countMemoryBy } from "./apps/held_body.ts";
 import { run } from "./cli.ts";
 
+countMemoryBy(findMemoryCount);
 const host = await detectProcessHost();
 host.exit(
   await run(host.args, {

@@ -64,9 +64,7 @@ export class StreamedBody {
     try {
       const { pieces, length, whole } = await this.#gather();
       const known = whole ? length : size ?? undefined;
-      const typed = textLacksType && whole && !fetched
-        ? withType(fields, pieces)
-        : fields;
+      const typed = whole && !fetched ? withType(fields, pieces) : fields;
       response.start(status, statusText, typed, known);
       if (head.method === "HEAD") {
         void this.#reader.cancel().catch(() => {});
@@ -183,23 +181,29 @@ export class StreamedBody {
  * does so when it sends it, and tells nobody before what is text. */
 const textLacksType = new Response("a").headers.get("content-type") === null;
 
-/** What is UTF-8 passes for text there. Without a type, a browser would take for
- * HTML what was meant to be text, whoever wrote it. */
-function withType(
+/** Adds a type where that is so: what is UTF-8 passes for text. Without a type, a
+ * browser would take for HTML what was meant to be text, whoever wrote it. */
+export function withType(
   fields: ResponseFields,
   pieces: readonly Uint8Array[],
 ): ResponseFields {
   const typed = fields.some(([name]) => name === "content-type");
-  return typed || pieces.length === 0 || !isUtf8(pieces)
+  return !textLacksType || typed || pieces.length === 0 || !isUtf8(pieces)
     ? fields
     : [...fields, ["content-type", "text/plain;charset=UTF-8"]];
 }
 
+const strict = new TextDecoder("utf-8", { fatal: true });
+
 function isUtf8(pieces: readonly Uint8Array[]): boolean {
-  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const decoder = pieces.length === 1
+    ? strict
+    : new TextDecoder("utf-8", { fatal: true });
   try {
-    for (const piece of pieces) decoder.decode(piece, { stream: true });
-    decoder.decode();
+    for (const piece of pieces.slice(0, -1)) {
+      decoder.decode(piece, { stream: true });
+    }
+    decoder.decode(pieces.at(-1));
     return true;
   } catch {
     return false;
