@@ -7,7 +7,9 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
+import { findMemoryCount } from "../../adapters/memory_count.ts";
 import { sendResponse } from "../../src/apps/fetch_response.ts";
+import { countMemoryBy } from "../../src/apps/held_body.ts";
 import { ApplicationError, StreamError } from "../../src/errors.ts";
 import {
   bytes,
@@ -15,6 +17,8 @@ import {
   type FakeRequest,
   type FakeResponse,
 } from "../support/fake_exchange.ts";
+
+countMemoryBy(findMemoryCount);
 
 /** Bun does not tell text from octets. */
 const onBun = "Bun" in globalThis;
