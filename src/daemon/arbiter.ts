@@ -12,6 +12,7 @@
  */
 import type { LeveledLogger } from "../log.ts";
 import { Backoff } from "./backoff.ts";
+import { Crew } from "./crew.ts";
 import type { ChildProcess, ProcessEnd } from "./host.ts";
 import {
   type Outcome,
@@ -22,12 +23,11 @@ import {
 } from "./protocol.ts";
 import { assignSlots } from "./slots.ts";
 import {
-  BOOTING,
   describeEnd,
+  describeExhaustion,
   DRAINING,
   type Exhaustion,
   JOINING,
-  LOADED,
   SERVING,
   WorkerRecord,
 } from "./worker_record.ts";
@@ -101,8 +101,7 @@ export class Arbiter {
   failure: string | undefined;
   #settings: ArbiterSettings;
   readonly #ports: ArbiterPorts;
-  /** In the order in which they were started. */
-  readonly #workers = new Set<WorkerRecord>();
+  readonly #crew = new Crew();
   readonly #backoff = new Backoff();
   readonly #waiters = new Set<Waiter>();
   #target: number;
@@ -112,7 +111,6 @@ export class Arbiter {
   #wasReady = false;
   #stopping = false;
   #exitCode = 0;
-  #goneRequests = 0;
   #lastMishap: Mishap | undefined;
   #tickedAt: number;
   #reconciling: "no" | "yes" | "and again" = "no";
@@ -197,7 +195,7 @@ export class Arbiter {
 
   /** Has every worker close and open its log files. */
   reopen(): void {
-    for (const worker of this.#workers) worker.reopen();
+    for (const worker of this.#crew) worker.reopen();
   }
 
   /** Lets the workers end what they serve, at most for the grace time, or cuts
@@ -209,7 +207,7 @@ export class Arbiter {
     this.#reload?.resolve(refused("stopping"));
     this.#reload = undefined;
     const grace = quick ? 0 : this.#settings.graceSeconds;
-    for (const worker of this.#workers) {
+    for (const worker of this.#crew) {
       // What does not serve yet has nothing to end.
       this.#dismiss(
         worker,
@@ -225,7 +223,7 @@ export class Arbiter {
   tick(): void {
     const now = this.#ports.now();
     this.#forgiveOwnPause(now);
-    for (const worker of this.#workers) this.#watch(worker, now);
+    for (const worker of this.#crew) this.#watch(worker, now);
     this.#reconcile();
   }
 
@@ -245,24 +243,19 @@ export class Arbiter {
 
   /** Requests of all workers, those that have left included. */
   get requests(): number {
-    let sum = this.#goneRequests;
-    for (const { beat } of this.#workers) sum += beat?.requests ?? 0;
-    return sum;
+    return this.#crew.requests;
   }
 
   /** The workers by seat, and within it by age. */
   workers(): WorkerStatus[] {
-    const now = this.#ports.now();
-    return [...this.#workers]
-      .sort((a, b) => a.seat - b.seat)
-      .map((worker) => worker.status(now));
+    return this.#crew.statuses(this.#ports.now());
   }
 
   // ---- What workers do ----
 
   #startWorker(seat: number): void {
     const { log } = this.#ports;
-    const generation = this.#reload?.generation ?? this.#generation;
+    const generation = this.#newest();
     let child: ChildProcess;
     try {
       child = this.#ports.startWorker(seat, generation);
@@ -281,7 +274,7 @@ export class Arbiter {
       { seat, generation, bootSeconds, maxRequests: maxRequests + extra },
       this.#ports.now(),
     );
-    this.#workers.add(worker);
+    this.#crew.add(worker);
     log.info(`${worker.name}: started`);
     child.channel.receive(
       (message) => this.#hear(worker, readReport(message)),
@@ -291,7 +284,7 @@ export class Arbiter {
   }
 
   #hear(worker: WorkerRecord, report: Report | undefined): void {
-    if (report === undefined || !this.#workers.has(worker)) return;
+    if (report === undefined || !this.#crew.has(worker)) return;
     worker.heard(this.#ports.now());
     switch (report.type) {
       case "beat":
@@ -321,11 +314,8 @@ export class Arbiter {
     worker.serve(this.#ports.now());
     this.#everServed = true;
     this.#ports.log.info(`${worker.name}: serving`);
-    for (const other of this.#workers) {
-      if (other === worker) return;
-      if (other.seat === worker.seat && other.state !== DRAINING) {
-        this.#dismiss(other, this.#settings.graceSeconds);
-      }
+    for (const former of this.#crew.predecessorsOf(worker)) {
+      this.#dismiss(former, this.#settings.graceSeconds);
     }
   }
 
@@ -351,8 +341,7 @@ export class Arbiter {
 
   /** It has ended: was that to be expected? */
   #bury(worker: WorkerRecord, end: ProcessEnd): void {
-    this.#workers.delete(worker);
-    this.#goneRequests += worker.beat?.requests ?? 0;
+    this.#crew.remove(worker);
     const { log } = this.#ports;
     const how = describeEnd(end);
     if (worker.state !== DRAINING) {
@@ -400,7 +389,7 @@ export class Arbiter {
     this.#ports.log.error(
       `Not reloaded, the old workers serve on: ${why}`,
     );
-    for (const worker of this.#workers) {
+    for (const worker of this.#crew) {
       if (worker.generation === reload.generation) this.#dismiss(worker, 0);
     }
     reload.resolve({ ok: false, message: why });
@@ -420,7 +409,7 @@ export class Arbiter {
     const pause = now - this.#tickedAt - tickSeconds;
     this.#tickedAt = now;
     if (pause < 2 * tickSeconds) return;
-    for (const worker of this.#workers) worker.forgive(pause, now);
+    for (const worker of this.#crew) worker.forgive(pause, now);
   }
 
   #watch(worker: WorkerRecord, now: number): void {
@@ -468,7 +457,7 @@ export class Arbiter {
       do {
         this.#reconciling = "yes";
         if (!this.#stopping) this.#takeSteps();
-        else if (this.#workers.size === 0) this.#finish(this.#exitCode);
+        else if (this.#crew.isEmpty) this.#finish(this.#exitCode);
         this.#answerWaiters();
       } while (this.#reconciling !== "yes");
     } finally {
@@ -487,7 +476,7 @@ export class Arbiter {
 
   #retireSurplus(): void {
     if (this.#reload !== undefined) return;
-    for (const worker of this.#workers) {
+    for (const worker of this.#crew) {
       if (worker.seat > this.#target && worker.state !== DRAINING) {
         this.#dismiss(worker, this.#settings.graceSeconds);
       }
@@ -498,10 +487,9 @@ export class Arbiter {
     const now = this.#ports.now();
     for (let seat = 1; seat <= this.#wanted(); seat++) {
       if (this.#stopping) return; // one could not be started
-      const booting = this.#count(({ state }) => state === BOOTING);
-      if (booting >= this.#ports.bootsAtOnce) return;
-      if (this.#isFilled(seat) || !this.#backoff.allows(seat, now)) continue;
-      this.#startWorker(seat);
+      if (this.#crew.booting >= this.#ports.bootsAtOnce) return;
+      if (this.#crew.isFilled(seat, this.#newest())) continue;
+      if (this.#backoff.allows(seat, now)) this.#startWorker(seat);
     }
   }
 
@@ -509,13 +497,9 @@ export class Arbiter {
     return this.#reload?.settings.workers ?? this.#target;
   }
 
-  /** Whether somebody of the newest kind serves there, or is on the way to. */
-  #isFilled(seat: number): boolean {
-    const generation = this.#reload?.generation ?? this.#generation;
-    return this.#some((worker) =>
-      worker.seat === seat && worker.generation === generation &&
-      worker.state !== DRAINING
-    );
+  /** The generation that new workers are of. */
+  #newest(): number {
+    return this.#reload?.generation ?? this.#generation;
   }
 
   /** Whoever can serve begins to; but none of the first workers, and none of a
@@ -523,15 +507,11 @@ export class Arbiter {
   #seatTheLoaded(): void {
     const reload = this.#reload;
     if (reload !== undefined || !this.#everServed) {
-      const generation = reload?.generation ?? this.#generation;
-      const able = this.#count((worker) =>
-        worker.generation === generation && worker.state === LOADED
-      );
-      if (able < this.#wanted()) return;
+      if (this.#crew.loaded(this.#newest()) < this.#wanted()) return;
       if (reload !== undefined) this.#switchTo(reload);
     }
     const now = this.#ports.now();
-    for (const worker of this.#workers) worker.join(now);
+    for (const worker of this.#crew) worker.join(now);
   }
 
   #switchTo(reload: Reload): void {
@@ -540,7 +520,7 @@ export class Arbiter {
     this.#settings = settings;
     this.#target = settings.workers;
     this.#generation = generation;
-    for (const worker of this.#workers) {
+    for (const worker of this.#crew) {
       // Of the old ones, those that do not serve yet come too late.
       if (worker.generation !== generation && worker.isBooting) {
         this.#dismiss(worker, 0);
@@ -560,14 +540,16 @@ export class Arbiter {
   /** Replaces a worker that has done enough or grown too large; one at a time. */
   #recycle(): void {
     if (this.#reload !== undefined || !this.#complete()) return;
-    if (this.#some((worker) => worker.isBooting)) return;
+    if (this.#crew.isGrowing) return;
     const now = this.#ports.now();
-    for (const worker of this.#workers) {
+    for (const worker of this.#crew) {
       const exhaustion = this.#exhaustionOf(worker);
       if (exhaustion === undefined) continue;
       if (!this.#backoff.allows(worker.seat, now)) continue;
       this.#ports.log.info(
-        `${worker.name}: ${explain(exhaustion, worker)}; to be replaced`,
+        `${worker.name}: ${
+          describeExhaustion(exhaustion, worker)
+        }; to be replaced`,
       );
       // One that is too large from the beginning will be again.
       if (exhaustion === "memory") {
@@ -584,14 +566,9 @@ export class Arbiter {
 
   /** Tells whoever is to accept on something more. */
   #assign(): void {
-    const now = this.#ports.now();
-    const seats = new Set<number>();
-    for (const worker of this.#workers) {
-      if (worker.canBeReliedOn(now)) seats.add(worker.seat);
-    }
-    const inOrder = [...seats].sort((a, b) => a - b);
-    const fds = assignSlots(this.#ports.slots, inOrder);
-    for (const worker of this.#workers) {
+    const seats = this.#crew.reliableSeats(this.#ports.now());
+    const fds = assignSlots(this.#ports.slots, seats);
+    for (const worker of this.#crew) {
       if (worker.mayAccept) worker.acceptOn(fds.get(worker.seat) ?? []);
     }
   }
@@ -599,29 +576,12 @@ export class Arbiter {
   #announceReady(): void {
     if (this.#wasReady || this.#target === 0 || !this.#complete()) return;
     this.#wasReady = true;
-    this.#ports.onReady(
-      [...this.#workers].filter((worker) => worker.serves)
-        .sort((a, b) => a.seat - b.seat)
-        .map(({ child }) => child.pid),
-    );
+    this.#ports.onReady(this.#crew.servingPids());
   }
 
   /** Whether every seat serves with the current generation. */
   #complete(): boolean {
-    return this.#target ===
-      this.#count((worker) =>
-        worker.serves && worker.generation === this.#generation
-      );
-  }
-
-  #count(is: (worker: WorkerRecord) => boolean): number {
-    let count = 0;
-    for (const worker of this.#workers) if (is(worker)) count++;
-    return count;
-  }
-
-  #some(is: (worker: WorkerRecord) => boolean): boolean {
-    return this.#count(is) > 0;
+    return this.#target === this.#crew.serving(this.#generation);
   }
 
   // ---- Who waits for an outcome ----
@@ -638,15 +598,6 @@ export class Arbiter {
       waiter.resolve(outcome);
     }
   }
-}
-
-function explain(
-  exhaustion: Exhaustion,
-  { beat }: WorkerRecord,
-): string {
-  return exhaustion === "requests"
-    ? `has answered ${beat?.requests ?? 0} requests (--max-requests)`
-    : `has ${Math.round((beat?.rss ?? 0) / 1024 ** 2)} MB (--max-rss)`;
 }
 
 function refused(state: string): Outcome {

@@ -7,18 +7,17 @@
  * @module
  */
 import { hooksOf } from "../application.ts";
-import { formatAddress } from "../bind.ts";
 import { CommandError, formatCommandError } from "../command_error.ts";
 import type { Config, LoadedConfig } from "../config.ts";
 import type { HookSet, ServerInfo } from "../hooks.ts";
 import type { Host } from "../host.ts";
-import { type Logs, openLogs } from "../log_files.ts";
 import { escapeForLog, traceOf } from "../logger.ts";
 import { removeSocketsAtExit } from "../socket_files.ts";
 import { mostWorkers } from "../commands.ts";
 import { version } from "../version.ts";
 import { Arbiter, tickSeconds } from "./arbiter.ts";
-import type { DaemonHost, Identity } from "./host.ts";
+import { ArbiterLogs } from "./arbiter_logs.ts";
+import type { DaemonHost } from "./host.ts";
 import { type Claim, claimPidfile } from "./pidfile.ts";
 import {
   type ArbiterRole,
@@ -29,10 +28,11 @@ import {
   type Status,
   type WorkerRole,
 } from "./protocol.ts";
+import { Reloads } from "./reloads.ts";
 import { roleVariable } from "./role.ts";
-import { startSuccessor, type Successor } from "./succession.ts";
-import { WorkerOutput } from "./worker_output.ts";
 import { arbiterSettings, identityOf, unchangeable } from "./settings.ts";
+import { addressesOf, haveSharedSockets } from "./slots.ts";
+import { startSuccessor, type Successor } from "./succession.ts";
 
 /** What an arbiter is started with. */
 export interface ArbiterStart {
@@ -76,20 +76,14 @@ class ArbiterProcess {
   readonly #host: Host;
   readonly #daemonHost: DaemonHost;
   readonly #notify: (notice: Notice) => void;
-  /** Whom the workers run as, if not as we do. */
-  readonly #identity: Identity | undefined;
-  readonly #logs: Logs;
+  readonly #logs: ArbiterLogs;
+  readonly #reloads: Reloads;
   readonly #arbiter: Arbiter;
-  /** Without a terminal, where the workers' standard output goes. */
-  readonly #output: WorkerOutput | undefined;
   readonly #loaded: LoadedConfig;
   #config: Config;
   #hooks: HookSet | undefined;
   #claim: Claim | undefined;
   #successor: Successor | undefined;
-  /** The reload that runs, and the one that waits for its end. */
-  #reloading: Promise<Outcome> | undefined;
-  #reloadAfter: Promise<Outcome> | undefined;
   #stopRequested = false;
   #terminatedAt = -Infinity;
   #forgetSockets: (() => void) | undefined;
@@ -110,12 +104,14 @@ class ArbiterProcess {
     this.#daemonHost = daemonHost;
     this.#notify = notify;
     const identity = identityOf(config, daemonHost);
-    this.#identity = identity;
-    this.#logs = openLogs(config, host);
-    this.#giveLogsAway();
-    this.#output = role.daemon
-      ? new WorkerOutput(host, config.logFile)
-      : undefined;
+    this.#logs = new ArbiterLogs(
+      config,
+      role.daemon,
+      identity,
+      host,
+      daemonHost,
+    );
+    this.#reloads = new Reloads(this.#logs.log, () => this.#reload());
     this.#arbiter = new Arbiter(arbiterSettings(config, daemonHost.cores), {
       log: this.#logs.log,
       slots: role.slots,
@@ -128,7 +124,7 @@ class ArbiterProcess {
             [roleVariable]: JSON.stringify(this.#workerRole(seat, generation)),
           },
           fds: role.slots.map(({ fd }) => fd),
-          output: this.#output?.forSpawn ?? { kind: "inherit" },
+          output: this.#logs.forWorkers,
           detached: false,
           user: identity,
         }),
@@ -225,32 +221,12 @@ class ArbiterProcess {
         app === undefined ? "the welcome page" : escapeForLog(app)
       }`,
     );
-    for (const address of this.#addresses()) {
+    for (const address of addressesOf(this.#role.slots)) {
       log.info(`Listening on ${address}`);
     }
-    this.#tellOfSharing();
-  }
-
-  /** Without a socket for each worker, the kernel wakes whoever is nearest. */
-  #tellOfSharing(): void {
-    const ports = this.#role.slots.map(({ address }) => address)
-      .filter(({ port }) => port !== 0);
-    const apart = new Set(ports.map(formatAddress)).size;
-    if (ports.length === 0 || ports.length > apart) return;
-    if (this.#arbiter.target < 2) return;
-    this.#logs.log.info(
-      "The workers share one socket: connections may spread unevenly",
-    );
-  }
-
-  #addresses(): string[] {
-    return [
-      ...new Set(
-        this.#role.slots.map(({ fd, address }) =>
-          address.host === "" ? `descriptor ${fd}` : formatAddress(address)
-        ),
-      ),
-    ];
+    if (this.#arbiter.target > 1 && haveSharedSockets(this.#role.slots)) {
+      log.info("The workers share one socket: connections may spread unevenly");
+    }
   }
 
   #tellReady(workers: readonly number[]): void {
@@ -272,7 +248,7 @@ class ArbiterProcess {
     on("SIGTERM", () => this.#terminate());
     on("SIGINT", () => this.#stop("SIGINT", true));
     on("SIGQUIT", () => this.#stop("SIGQUIT", true));
-    on("SIGHUP", () => void this.#reload("SIGHUP"));
+    on("SIGHUP", () => void this.#reloads.ask("SIGHUP"));
     on(
       "SIGTTIN",
       () => void arbiter.scale(Math.min(mostWorkers, arbiter.target + 1)),
@@ -315,7 +291,7 @@ class ArbiterProcess {
       case "status":
         return this.#status();
       case "reload":
-        return await this.#reload(undefined);
+        return await this.#reloads.ask();
       case "scale":
         return await this.#arbiter.scale(command.workers);
       case "reopen":
@@ -342,7 +318,7 @@ class ArbiterProcess {
       app: this.#config.app ?? null,
       generation: arbiter.generation,
       target: arbiter.target,
-      addresses: this.#addresses(),
+      addresses: addressesOf(this.#role.slots),
       requests: arbiter.requests,
       workers: arbiter.workers(),
       graceSeconds: this.#config.graceSeconds,
@@ -401,24 +377,7 @@ class ArbiterProcess {
     this.#forgetSockets ??= removeSocketsAtExit(this.#config, this.#host);
   }
 
-  /** While new workers are being made they may have read what has changed
-   * since: another reload follows, one for all who ask meanwhile. */
-  async #reload(reason: string | undefined): Promise<Outcome> {
-    const { log } = this.#logs;
-    if (reason !== undefined) log.info(`${reason}: reloading`);
-    if (this.#reloading === undefined) return await this.#beginReload();
-    return await (this.#reloadAfter ??= this.#reloading.then(() => {
-      this.#reloadAfter = undefined;
-      return this.#reload("Once more");
-    }));
-  }
-
-  #beginReload(): Promise<Outcome> {
-    return this.#reloading = this.#reloadNow()
-      .finally(() => this.#reloading = undefined);
-  }
-
-  async #reloadNow(): Promise<Outcome> {
+  async #reload(): Promise<Outcome> {
     const { log } = this.#logs;
     let config: Config;
     let hooks: HookSet | undefined;
@@ -446,28 +405,10 @@ class ArbiterProcess {
     return outcome;
   }
 
-  /** The workers open the log files as well, which are new at times. */
-  #giveLogsAway(): void {
-    if (this.#identity === undefined) return;
-    const { logFile, accessLog } = this.#config;
-    for (const path of [logFile, accessLog]) {
-      if (path === "-" || path === "off") continue;
-      this.#daemonHost.chown(path, this.#identity);
-    }
-  }
-
   #reopen(): Outcome {
-    const { log } = this.#logs;
-    const failed = this.#logs.reopen();
-    this.#giveLogsAway();
-    this.#output?.reopen();
+    const outcome = this.#logs.reopen();
     this.#arbiter.reopen();
-    const message = failed.length === 0
-      ? "Log files reopened"
-      : `Could not be opened again: ${failed.join(", ")}`;
-    if (failed.length === 0) log.info(message);
-    else log.error(message);
-    return { ok: failed.length === 0, message };
+    return outcome;
   }
 
   /** Another arbiter on the same sockets; both serve until one is stopped. */

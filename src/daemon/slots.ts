@@ -1,4 +1,6 @@
-/** Which worker accepts on which listening socket. Pure. */
+/** The listening sockets: which worker accepts on which, and where they are.
+ * Pure. */
+import { formatAddress } from "../bind.ts";
 import type { Slot } from "./protocol.ts";
 
 /** The descriptors of each seat, so that every socket is accepted on by
@@ -45,4 +47,24 @@ function groupByAddress(slots: readonly Slot[]): Slot[][] {
     else group.push(slot);
   }
   return [...groups.values()];
+}
+
+/** Where the sockets listen, each address once, for people. */
+export function addressesOf(slots: readonly Slot[]): string[] {
+  return [
+    ...new Set(
+      slots.map(({ fd, address }) =>
+        address.host === "" ? `descriptor ${fd}` : formatAddress(address)
+      ),
+    ),
+  ];
+}
+
+/** Whether workers have no sockets of their own at any port, so that the kernel
+ * wakes whoever is nearest. */
+export function haveSharedSockets(slots: readonly Slot[]): boolean {
+  const ports = slots.map(({ address }) => address)
+    .filter(({ port }) => port !== 0);
+  return ports.length > 0 &&
+    ports.length === new Set(ports.map(formatAddress)).size;
 }

@@ -283,3 +283,13 @@ export class WorkerRecord {
 export function describeEnd({ code, signal }: ProcessEnd): string {
   return signal === null ? `exited with code ${code}` : `ended by ${signal}`;
 }
+
+/** Why a worker is to be replaced, for log lines. */
+export function describeExhaustion(
+  exhaustion: Exhaustion,
+  { beat }: Pick<WorkerRecord, "beat">,
+): string {
+  return exhaustion === "requests"
+    ? `has answered ${beat?.requests ?? 0} requests (--max-requests)`
+    : `has ${Math.round((beat?.rss ?? 0) / 1024 ** 2)} MB (--max-rss)`;
+}

@@ -2,7 +2,11 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import type { Slot } from "../../src/daemon/protocol.ts";
-import { assignSlots } from "../../src/daemon/slots.ts";
+import {
+  addressesOf,
+  assignSlots,
+  haveSharedSockets,
+} from "../../src/daemon/slots.ts";
 
 function tcp(port: number, ...fds: number[]): Slot[] {
   return fds.map((fd) => ({ fd, address: { host: "127.0.0.1", port } }));
@@ -91,4 +95,20 @@ test("assignSlots() leaves no socket out, whoever serves", () => {
       assert(own.length > 0, `seat ${seat} of ${seats} has none`);
     }
   }
+});
+
+test("addressesOf() tells each address once", () => {
+  const inherited: Slot = { fd: 5, address: { host: "", port: 0 } };
+  assertEquals(addressesOf([...tcp(80, 3, 4), inherited, unix]), [
+    "http://127.0.0.1:80",
+    "descriptor 5",
+    "unix:/run/a.sock",
+  ]);
+});
+
+test("haveSharedSockets() is so where no port has two", () => {
+  assertEquals(haveSharedSockets(tcp(80, 3)), true);
+  assertEquals(haveSharedSockets([...tcp(80, 3), ...tcp(81, 4)]), true);
+  assertEquals(haveSharedSockets(tcp(80, 3, 4)), false);
+  assertEquals(haveSharedSockets([unix]), false);
 });

@@ -9,6 +9,7 @@ import type {
 } from "../../src/daemon/host.ts";
 import type { Clock } from "../../src/daemon/clock.ts";
 import type { Host, Output, PathStatus, Signal } from "../../src/host.ts";
+import { only } from "./only.ts";
 
 /** What answers on a control socket. */
 type Answerer = (question: unknown) => Promise<unknown>;
@@ -16,16 +17,6 @@ type Answerer = (question: unknown) => Promise<unknown>;
 /** An error as a system call rejects with it. */
 export function systemError(code: string): Error {
   return Object.assign(new Error(code), { code });
-}
-
-/** A host that has these members; to use another is a mistake of the test. */
-function withOnly<T extends object>(members: Partial<T>): T {
-  return new Proxy(members, {
-    get(target, name, receiver) {
-      if (name in target) return Reflect.get(target, name, receiver);
-      throw new Error(`The fake has no ${String(name)}`);
-    },
-  }) as T;
 }
 
 /** One machine. */
@@ -121,7 +112,7 @@ export class FakeProcess {
   }
 
   #makeHost(machine: FakeMachine): Host {
-    return withOnly<Host>({
+    return only<Host>({
       pid: this.pid,
       isTerminal: () => this.hasTerminal,
       write: (output, text) => {
@@ -151,7 +142,7 @@ export class FakeProcess {
 
   #makeDaemonHost(machine: FakeMachine): DaemonHost {
     const { pid } = this;
-    return withOnly<DaemonHost>({
+    return only<DaemonHost>({
       kill(target, signal: DaemonSignal | "SIGKILL" | 0) {
         if (!machine.mayKill || !machine.alive.has(target)) return false;
         machine.signals.push(`${signal} ${target}`);
