@@ -1,10 +1,15 @@
 /**
- * Runs the tests, each runtime after the other, over one suite:
+ * Runs the tests, one suite for all runtimes:
  *
  *     npm test                     everything
  *     npm test -- node             on Node only
  *     npm test -- deno chunked     on Deno, the files whose path has "chunked"
  *     npm test -- --no-build       with dist/ as it is
+ *     npm test -- --in-turn        a runtime after the other
+ *
+ * The runtimes are at work side by side, since the tests wait for most of their
+ * time: for processes to start, deadlines to pass, connections to end. What
+ * they print is shown in turn.
  *
  * Deno and Bun run the sources as they are. For Node 20, which runs no
  * TypeScript, each test file is bundled to build/tests/ first. A run passes
@@ -57,25 +62,31 @@ const commands = {
   ],
 };
 
-const { runtimes, files, buildFirst } = await plan(process.argv.slice(2));
+/** The children that are at work, each the leader of a process group. */
+const children = new Set();
+
+const { runtimes, files, buildFirst, inTurn } = await plan(
+  process.argv.slice(2),
+);
 if (files.length === 0) {
   console.error("No test file has a path like that. See tests/.");
   process.exit(2);
 }
 if (buildFirst) await buildOrExit();
-const results = [];
-for (const runtime of runtimes) results.push(await run(runtime));
-await summarize(results);
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, interrupt);
+await mkdir(reports, { recursive: true });
+await summarize(await runAll());
 
 async function plan(args) {
   const names = Object.keys(commands);
+  const options = ["--no-build", "--in-turn"];
   const chosen = names.filter((name) => args.includes(name));
   const filters = args.filter((arg) =>
     !names.includes(arg) && !arg.startsWith("-")
   );
   for (const arg of args) {
-    if (arg.startsWith("-") && arg !== "--no-build") {
-      console.error(`Unknown option ${arg}; there is --no-build.`);
+    if (arg.startsWith("-") && !options.includes(arg)) {
+      console.error(`Unknown option ${arg}; there are ${options.join(", ")}.`);
       process.exit(2);
     }
   }
@@ -85,6 +96,7 @@ async function plan(args) {
       filters.every((filter) => file.includes(filter))
     ),
     buildFirst: !args.includes("--no-build"),
+    inTurn: args.includes("--in-turn"),
   };
 }
 
@@ -114,17 +126,28 @@ async function bundleTests(files) {
   );
 }
 
-/** Runs the suite on one runtime and counts. */
-async function run(runtime) {
-  console.log(`\n== ${runtime}, test files: ${files.length}\n`);
-  await mkdir(reports, { recursive: true });
+async function runAll() {
+  const runs = [];
+  for (const runtime of runtimes) {
+    const former = runs.at(-1) ?? Promise.resolve();
+    if (inTurn) await former;
+    runs.push(run(runtime, former));
+  }
+  return await Promise.all(runs);
+}
+
+/** Runs the suite on one runtime and counts; resolves when that has been shown,
+ * which begins when the `former` run has resolved. */
+async function run(runtime, former) {
+  const print = printAfter(former);
+  print("stdout", `\n== ${runtime}, test files: ${files.length}\n`);
   const report = join(reports, `${runtime}.xml`);
   await rm(report, { force: true });
   const startedAt = Date.now();
   let outcome;
   try {
     const [command, args] = await commands[runtime](files, report);
-    outcome = await execute(command, args);
+    outcome = await execute(command, args, print);
   } catch (error) {
     outcome = { ok: false, why: error.message, output: "" };
   }
@@ -138,12 +161,30 @@ async function run(runtime) {
   // A file that does not load fails in no test's name.
   if (!ok) counts.failed = Math.max(counts.failed, 1);
   const why = !outcome.ok ? outcome.why : ran ? "" : "no test ran";
-  return { runtime, ok, why, ...counts, ms: Date.now() - startedAt };
+  const ms = Date.now() - startedAt;
+  await former;
+  return { runtime, ok, why, ...counts, ms };
 }
 
-/** Runs a command from the root and shows what it prints. It gets a process
- * group of its own, so that nothing it started outlives it. */
-function execute(command, args) {
+/** Takes what one runtime prints: keeps it until the `former` run has resolved,
+ * then shows it as it comes. */
+function printAfter(former) {
+  let kept = [];
+  const print = (name, text) => {
+    if (kept === undefined) process[name].write(text);
+    else kept.push([name, text]);
+  };
+  former.then(() => {
+    const held = kept;
+    kept = undefined;
+    for (const [name, text] of held) print(name, text);
+  });
+  return print;
+}
+
+/** Runs a command from the root. It gets a process group of its own, so that
+ * nothing it started outlives it. */
+function execute(command, args, print) {
   const child = spawn(command, args, {
     cwd: root,
     detached: true,
@@ -156,7 +197,7 @@ function execute(command, args) {
   let output = "";
   for (const name of ["stdout", "stderr"]) {
     child[name].setEncoding("utf8").on("data", (text) => {
-      process[name].write(text);
+      print(name, text);
       output += text;
     });
   }
@@ -165,11 +206,7 @@ function execute(command, args) {
     cutShort = `still running after ${limitMinutes} minutes`;
     killGroup(child.pid);
   }, limitMinutes * 60_000);
-  const interrupt = () => {
-    killGroup(child.pid);
-    process.exit(130);
-  };
-  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  children.add(child);
   // "close" comes once the pipes are closed, which whatever was left running
   // would prevent.
   child.on("exit", () => killGroup(child.pid));
@@ -182,8 +219,13 @@ function execute(command, args) {
     });
   }).finally(() => {
     clearTimeout(timer);
-    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+    children.delete(child);
   });
+}
+
+function interrupt() {
+  for (const child of children) killGroup(child.pid);
+  process.exit(130);
 }
 
 function killGroup(pid) {
