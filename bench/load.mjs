@@ -9,7 +9,10 @@ import { asClient, root } from "./place.mjs";
 const uploadConnections = 4;
 
 /** Lets the client of a work send for so many seconds; what it counted. */
-export function load(server, { requestFile, client, connections, seconds }) {
+export function load(
+  server,
+  { requestFile, client, connections, seconds, pin = asClient },
+) {
   return client === "upload"
     ? count([
       process.execPath,
@@ -18,7 +21,7 @@ export function load(server, { requestFile, client, connections, seconds }) {
       requestFile,
       Math.min(connections, uploadConnections),
       seconds,
-    ], { seconds })
+    ], { seconds, pin })
     : count([
       "wrk",
       "--threads=1",
@@ -27,7 +30,7 @@ export function load(server, { requestFile, client, connections, seconds }) {
       "--timeout=10s",
       `--script=${join(root, "bench", "replay.lua")}`,
       `http://127.0.0.1:${server.port}/`,
-    ], { seconds, env: { BENCH_REQUEST: requestFile } });
+    ], { seconds, pin, env: { BENCH_REQUEST: requestFile } });
 }
 
 /** Loads a server for one run, and reads what that cost it. */
@@ -47,8 +50,8 @@ export async function timedRun(server, how) {
 }
 
 /** Runs a client to its end; what it says it counted. */
-function count(command, { seconds, env }) {
-  const [file, ...args] = [...asClient, ...command].map(String);
+function count(command, { seconds, pin, env }) {
+  const [file, ...args] = [...pin, ...command].map(String);
   const client = spawn(file, args, {
     cwd: root,
     env: { ...process.env, ...env },

@@ -4,6 +4,7 @@ import { Buffer } from "node:buffer";
 import { spawnSync } from "node:child_process";
 import { commandOf } from "./contenders.mjs";
 import { load, timedRun } from "./load.mjs";
+import { asClient, asServer, pinned } from "./place.mjs";
 import { count, markdown, ratio, sumUp } from "./report.mjs";
 import { enter, writeFiles } from "./throughput.mjs";
 import { works } from "./works.mjs";
@@ -33,6 +34,17 @@ const asked = [
 const processes = 2;
 const threads = 4;
 const where = ["--chdir", "bench/apps"];
+
+/** Where servers and load run. Several processes pay where a server may have
+ * more than one core; the load is then in their way, and in that of all alike. */
+const settings = [
+  {
+    cores: pinned ? "one core" : "all cores",
+    server: asServer,
+    client: asClient,
+  },
+  ...(pinned ? [{ cores: "both cores", server: [], client: [] }] : []),
+];
 
 /** The peers, with what shows whether they are installed. waitress has one
  * process, and so it has all the threads. */
@@ -93,14 +105,17 @@ export async function measure(bench) {
           ...commandOf(runtime),
           ...["flaskapp:app", ...where, "--python", python],
           ...["--bind", `127.0.0.1:${port}`, "--access-log", "off"],
-          ...["--workers", processes, "--threads", threads],
+          ...["--workers", 1, "--python-workers", processes],
+          ...["--threads", threads],
         ],
       })),
     ...installedPeers(bench),
   ];
   const results = [];
-  for (const work of asked) {
-    results.push(...await measureWork(work, entrants, bench));
+  for (const setting of settings) {
+    for (const work of asked) {
+      results.push(...await measureWork(work, entrants, setting, bench));
+    }
   }
   return results;
 }
@@ -116,10 +131,10 @@ function installedPeers({ say }) {
 }
 
 /** The servers take turns, one run each at a time. */
-async function measureWork(work, entrants, bench) {
+async function measureWork(work, entrants, setting, bench) {
   const { runs, warmup, seconds, connections } = bench.options;
   const files = await writeFiles(work, bench.scratch);
-  const how = { ...files, connections };
+  const how = { ...files, connections, pin: setting.client };
   const running = [];
   try {
     for (const { name, server: label, command } of entrants) {
@@ -127,7 +142,8 @@ async function measureWork(work, entrants, bench) {
         name,
         command: (port) => command(port).map(String),
       };
-      const server = await enter(contender, { work, bench });
+      const pin = setting.server;
+      const server = await enter(contender, { work, pin, bench });
       if (server === undefined) continue;
       running.push({ name, label, server, timed: [] });
       if (warmup > 0) await load(server, { ...how, seconds: warmup });
@@ -145,7 +161,12 @@ async function measureWork(work, entrants, bench) {
     if (summed.failures > 0) {
       bench.fault(name, `${summed.failures} failed requests`);
     }
-    return { work: work.what, server: label, ...summed };
+    return {
+      work: work.what,
+      cores: setting.cores,
+      server: label,
+      ...summed,
+    };
   });
 }
 
@@ -153,14 +174,15 @@ const rivals = peers.map(({ name }) => name);
 
 export function table(results) {
   const rows = results.map((result) => [
-    `${result.work}, ${result.server}`,
+    `${result.work}, ${result.cores}, ${result.server}`,
     count(result.requestsPerSecond),
     `±${Math.round(result.spread * 100)} %`,
     result.cpuMicroseconds.toFixed(0),
     (result.p99Us / 1000).toFixed(1),
     ...rivals.flatMap((name) => {
-      const rival = results.find(({ server, work }) =>
-        server === name && work === result.work && server !== result.server
+      const rival = results.find(({ server, work, cores }) =>
+        server === name && work === result.work && cores === result.cores &&
+        server !== result.server
       );
       return [
         ratio(result.requestsPerSecond, rival?.requestsPerSecond),

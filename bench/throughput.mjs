@@ -62,12 +62,15 @@ export async function writeFiles({ name, request, atOnce, answer }, scratch) {
 }
 
 /** Starts a server and compares its answers; undefined if it is not fit. */
-export async function enter(contender, { work, needs, prefix = [], bench }) {
+export async function enter(
+  contender,
+  { work, needs, pin = asServer, prefix = [], bench },
+) {
   const requestSize = work.request.length;
   let server;
   try {
     server = await Server.start(
-      [...asServer, ...prefix],
+      [...pin, ...prefix],
       (port) =>
         contender.command(port, {
           requestSize,
