@@ -23,7 +23,6 @@ import type {
   Transport,
 } from "../src/stream.ts";
 import { acceptQueued } from "./accept_queue.ts";
-import { inheritedPath } from "./descriptors.ts";
 import {
   connectError,
   connectPatienceMs,
@@ -133,11 +132,7 @@ export interface BunListener {
 /** Listens with `Bun.listen`. Bun has no setting for the accept queue, whose
  * length is always 512. A listener opened by descriptor learns no address from
  * Bun, so it shows `hostname` and `port`, or `path`, of its options. */
-export const bunTransport: Transport = {
-  name: "bun",
-  // deno-lint-ignore require-await -- what Bun throws has to be a rejection
-  listen: async (options, accept) => listen(options, accept),
-};
+export const bunTransport: Transport = { name: "bun", listen };
 
 /** Connects with `Bun.connect`. Rejects with an error whose `code` is
  * "ECONNREFUSED" and the like; with "ETIMEDOUT" after ten seconds. A Unix-domain
@@ -186,13 +181,13 @@ function bunHost(user: string): BunHost {
   return Bun;
 }
 
-function listen(
+async function listen(
   options: ListenOptions,
   accept: (stream: ByteStream) => void,
-): Listener {
+): Promise<Listener> {
   const Bun = bunHost("bunTransport");
   // Connections come after this function has returned.
-  let address = givenAddress(options);
+  let address = await givenAddress(options);
   let accepted = 0;
   const listening = {
     allowHalfOpen: true,
@@ -246,8 +241,12 @@ function inherited(fd: number): BunTcpEndpoint {
   return { fd } as unknown as BunTcpEndpoint;
 }
 
-function givenAddress(options: ListenOptions): Address {
-  const path = options.path ?? inheritedPath(options);
+async function givenAddress(options: ListenOptions): Promise<Address> {
+  // Of a socket that is opened here there is nothing to find out.
+  const found = options.fd === undefined
+    ? undefined
+    : await import("./descriptors.ts");
+  const path = options.path ?? found?.inheritedPath(options);
   return path !== undefined
     ? unixAddress(path)
     : tcpAddress(options.hostname, options.port);

@@ -14,6 +14,7 @@ import type {
   Signal,
   Uncaught,
 } from "../src/host.ts";
+import { fileUrl } from "./file_url.ts";
 import { watchListeners } from "./own_listeners.ts";
 import { findPortHolder } from "./port_holder.ts";
 import { outputWriter, systemCode, writeWhole } from "./whole_write.ts";
@@ -265,7 +266,7 @@ async function importModule(
   path: string,
   reading = 0,
 ): Promise<ImportOutcome> {
-  const href = await fileUrl(path);
+  const href = await fileUrl(path, Deno.cwd);
   try {
     const specifier = reading === 0
       ? href
@@ -275,13 +276,4 @@ async function importModule(
     const { explainImport } = await import("./import_failure.ts");
     return { failure: await explainImport(error, href) };
   }
-}
-
-/** The address of a file. Most paths are their own; `node:url` knows how to
- * spell the others, and is loaded for them alone. */
-async function fileUrl(path: string): Promise<string> {
-  const absolute = path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
-  if (/^\/[\w./-]+$/.test(absolute)) return new URL(`file://${absolute}`).href;
-  const { pathToFileURL } = await import("node:url");
-  return pathToFileURL(path).href;
 }

@@ -33,7 +33,6 @@ import type {
   Transport,
 } from "../src/stream.ts";
 import { acceptQueued } from "./accept_queue.ts";
-import { inheritedPath, queueLength } from "./descriptors.ts";
 import {
   connectError,
   connectPatienceMs,
@@ -69,7 +68,10 @@ async function listen(
     throw reusePortUnsupported(options, `Node ${process.versions.node}`);
   }
   const server = createServer({ allowHalfOpen: true, noDelay: true });
-  let path = options.path ?? inheritedPath(options) ?? null;
+  const { fd } = options;
+  // Of a socket that is opened here there is nothing to find out.
+  const found = fd === undefined ? undefined : await import("./descriptors.ts");
+  let path = options.path ?? found?.inheritedPath(options) ?? null;
   let accepted = 0;
   server.on("connection", (socket) => {
     accepted++;
@@ -85,10 +87,10 @@ async function listen(
       ? unixAddress(path)
       : tcpAddress(bound.address, bound.port),
     async close() {
-      if (options.fd === undefined) refuseMore(server);
+      if (fd === undefined) refuseMore(server);
       await acceptQueued(
         () => accepted,
-        () => options.fd === undefined ? undefined : queueLength(options.fd),
+        () => fd === undefined ? undefined : found?.queueLength(fd),
       );
       // Its callback would wait for the accepted connections, which live on.
       if (server.listening) server.close();

@@ -18,7 +18,6 @@ import {
   writeSync,
 } from "node:fs";
 import process from "node:process";
-import { pathToFileURL } from "node:url";
 import type {
   AppendFile,
   Host,
@@ -27,6 +26,7 @@ import type {
   Output,
   PathStatus,
 } from "../src/host.ts";
+import { fileUrl } from "./file_url.ts";
 import { watchListeners } from "./own_listeners.ts";
 import { findPortHolder } from "./port_holder.ts";
 import { outputWriter, systemCode, writeWhole } from "./whole_write.ts";
@@ -44,6 +44,7 @@ export const processHost: Host = {
   },
   pid: process.pid,
   cwd: () => process.cwd(),
+  inUtc,
   isTerminal: (output) => isatty(descriptors[output]),
   write: outputWriter({
     stdout: (bytes) => writeSync(descriptors.stdout, bytes),
@@ -94,6 +95,32 @@ function detectRuntime(): { name: string; version: string } {
   return bun === undefined
     ? { name: "Node", version: node }
     : { name: "Bun", version: bun };
+}
+
+/** The names that say it without a doubt. */
+const utc = /(?:^|\/)(?:Etc\/)?UTC$/;
+
+let systemInUtc: boolean | undefined;
+
+/** A program may set TZ while it runs; the system's zone is asked for once, as
+ * the runtimes do. */
+function inUtc(): boolean {
+  const { TZ: zone } = process.env;
+  return zone === undefined
+    ? systemInUtc ??= utc.test(systemZone())
+    : utc.test(zone);
+}
+
+/** Where the link to the system's time zone leads. Without one Linux is in
+ * UTC. */
+function systemZone(): string {
+  try {
+    return readlinkSync("/etc/localtime");
+  } catch (error) {
+    return process.platform === "linux" && systemCode(error) === "ENOENT"
+      ? "UTC"
+      : "";
+  }
 }
 
 // ---- Writing ----
@@ -187,7 +214,7 @@ async function importModule(
   path: string,
   reading = 0,
 ): Promise<ImportOutcome> {
-  const { href } = pathToFileURL(path);
+  const href = await fileUrl(path, process.cwd);
   try {
     const specifier = reading === 0
       ? href

@@ -92,6 +92,7 @@ const everyStart = [
   "src/cli.ts",
   "adapters/accept_queue.ts",
   "adapters/endpoint.ts",
+  "adapters/file_url.ts",
   "adapters/own_listeners.ts",
   "adapters/port_holder.ts",
   "adapters/push_stream.ts",

@@ -10,6 +10,7 @@
  */
 import { CommandError } from "./command_error.ts";
 import type { AccessRecord, RequestHead } from "./exchange.ts";
+import { minutesEast, spellLocal } from "./local_time.ts";
 import { escapeForLog } from "./logger.ts";
 
 /** Makes the line of a record, without a newline. */
@@ -247,22 +248,18 @@ function clock(time: number): string {
   const second = Math.floor(time / 1000);
   if (second !== clockSecond) {
     clockSecond = second;
-    clockText = spellClock(new Date(second * 1000));
+    clockText = spellClock(second * 1000);
   }
   return clockText;
 }
 
-function spellClock(date: Date): string {
-  const day = `${pad(date.getDate())}/${
-    months[date.getMonth()]
-  }/${date.getFullYear()}`;
-  const time = `${pad(date.getHours())}:${pad(date.getMinutes())}:${
-    pad(date.getSeconds())
-  }`;
-  const east = -date.getTimezoneOffset();
+function spellClock(time: number): string {
+  const [date = "", clock = ""] = spellLocal(time).split("T");
+  const [year, month, day] = date.split("-");
+  const east = minutesEast(time);
   const hours = pad(Math.floor(Math.abs(east) / 60));
   const zone = `${east < 0 ? "-" : "+"}${hours}${pad(Math.abs(east) % 60)}`;
-  return `[${day}:${time} ${zone}]`;
+  return `[${day}/${months[Number(month) - 1]}/${year}:${clock} ${zone}]`;
 }
 
 function pad(value: number): string {

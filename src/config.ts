@@ -221,11 +221,12 @@ const kubernetesName = /^HEADGATE_(?:PORT|SERVICE)(?:_|$)/;
 /** Names that nobody reads and that look like a mistyped one. Others may be
  * somebody else's. */
 function warningsFor(env: Environment): string[] {
+  const ours = Object.keys(env).filter((name) => name.startsWith(ourPrefix));
+  if (ours.length === 0) return [];
   const known = optionTable.filter((option) => option.variable !== false)
     .map(({ name }) => variableName(name));
-  return Object.keys(env).flatMap((name) => {
-    if (!name.startsWith(ourPrefix) || known.includes(name)) return [];
-    if (kubernetesName.test(name)) return [];
+  return ours.flatMap((name) => {
+    if (known.includes(name) || kubernetesName.test(name)) return [];
     const meant = nearest(
       name.slice(ourPrefix.length),
       known.map((one) => one.slice(ourPrefix.length)),

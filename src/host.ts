@@ -75,6 +75,9 @@ export interface Host {
   readonly pid: number;
   /** The working directory. */
   cwd(): string;
+  /** Whether local time is UTC for certain; left out where that cannot be told
+   * at less cost than local time itself. */
+  readonly inUtc?: () => boolean;
   /** Whether a person reads the stream. */
   isTerminal(output: Output): boolean;
   /** Writes all of `text` as UTF-8 before it returns, whatever the stream is;

@@ -14,6 +14,7 @@ import {
   LogLevels,
   type LogRecord,
 } from "@std/log";
+import { spellLocal } from "./local_time.ts";
 import type { Logger } from "./logger.ts";
 
 /** The levels as the command line spells them, the lowest first. */
@@ -126,20 +127,7 @@ function timestamp({ datetime }: LogRecord): string {
   const second = Math.floor(time / 1000);
   if (second !== stampedSecond) {
     stampedSecond = second;
-    stamp = localDateAndTime(datetime);
+    stamp = spellLocal(time).replace("T", " ");
   }
-  return `${stamp},${pad(time - second * 1000, 3)}`;
-}
-
-function localDateAndTime(date: Date): string {
-  const day = `${pad(date.getFullYear(), 4)}-${pad(date.getMonth() + 1, 2)}-${
-    pad(date.getDate(), 2)
-  }`;
-  return `${day} ${pad(date.getHours(), 2)}:${pad(date.getMinutes(), 2)}:${
-    pad(date.getSeconds(), 2)
-  }`;
-}
-
-function pad(value: number, width: number): string {
-  return String(value).padStart(width, "0");
+  return `${stamp},${String(time - second * 1000).padStart(3, "0")}`;
 }

@@ -10,6 +10,7 @@ import type { Config } from "./config.ts";
 import type { AccessRecord } from "./exchange.ts";
 import type { AppendFile, Host } from "./host.ts";
 import { LineBuffer } from "./line_buffer.ts";
+import { askWhetherInUtc } from "./local_time.ts";
 import { createLogger, type LeveledLogger } from "./log.ts";
 
 /** The log and the access log. */
@@ -29,6 +30,7 @@ export interface Logs {
 /** Opens the log and the access log; those with the same destination share
  * it, so that their lines keep their order. Throws `CommandError`. */
 export function openLogs(config: Config, host: Host): Logs {
+  if (host.inUtc !== undefined) askWhetherInUtc(host.inUtc);
   const destinations = new Destinations(host);
   const buffer = destinations.open(config.logFile, "--log-file");
   const log = createLogger({

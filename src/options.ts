@@ -466,9 +466,13 @@ export const optionTable: readonly OptionEntry[] = [
   },
 ];
 
+const byName: ReadonlyMap<string, OptionEntry> = new Map(
+  optionTable.map((option) => [option.name, option]),
+);
+
 /** An option by its name; undefined when there is none. */
 export function findOption(name: string): OptionEntry | undefined {
-  return optionTable.find((option) => option.name === name);
+  return byName.get(name);
 }
 
 /** The environment variable that sets an option: "HEADGATE_LOG_LEVEL". */

@@ -48,7 +48,8 @@ export function readLogLevel(setting: Setting): LogLevel {
 
 /** A format of the access log, by its name or with atoms. */
 export function readAccessLogFormat({ text, source }: Setting): string {
-  if (!text.includes("%") && !accessFormatNames.includes(text)) {
+  if (accessFormatNames.includes(text)) return text;
+  if (!text.includes("%")) {
     const meant = nearest(text.toLowerCase(), accessFormatNames);
     throw new CommandError(
       2,
@@ -229,6 +230,7 @@ function checkForwarded(
   options: ForwardedOptions,
   [setting]: readonly Setting[],
 ): void {
+  if (setting?.origin === "default") return;
   try {
     new Forwarded(options);
   } catch (error) {
