@@ -271,9 +271,10 @@ function addressOf(
 export function closeInherited(fds: readonly number[], last: boolean): void {
   const { deno, bun } = process.versions;
   for (const fd of fds) {
-    if (deno !== undefined) copiesOf(fd).forEach(closeByListening);
-    else if (bun !== undefined || !last) closeSync(fd);
-    else closeByListening(fd);
+    if (deno !== undefined) {
+      for (const copy of copiesOf(fd)) closeByListening(copy, last);
+    } else if (bun !== undefined || !last) closeSync(fd);
+    else closeByListening(fd, last);
   }
 }
 
@@ -288,13 +289,16 @@ function copiesOf(fd: number): number[] {
 
 /** A listener that is closed in the turn in which it began closes its
  * descriptor, and has accepted nothing. Deno's `closeSync` knows the files that
- * it has opened itself, and leaves other descriptors open without a word. On
- * Node the queue is made short so: it accepts one connection a turn, and could
- * not empty one that fills up meanwhile. */
-function closeByListening(fd: number): void {
+ * it has opened itself, and leaves other descriptors open without a word.
+ *
+ * To listen again sets how long the socket's queue may be, for everybody who has
+ * the socket. The last makes it short: Node accepts one connection a turn, and
+ * could not empty one that fills up meanwhile. Where others accept on, it has to
+ * stay long: a Unix socket refuses at once whoever finds it full. */
+function closeByListening(fd: number, last: boolean): void {
   const server = createServer();
   server.on("error", () => {});
-  server.listen({ fd }, 1);
+  server.listen({ fd }, last ? 1 : defaultBacklog);
   server.close();
 }
 

@@ -10,7 +10,9 @@ import { statSync } from "node:fs";
 import {
   accepts,
   addressIn,
+  answerOf,
   get,
+  request,
   testDaemon,
   until,
 } from "../support/daemon.ts";
@@ -53,6 +55,29 @@ testDaemon(
     assert(!daemon.has("app.sock"));
   },
 );
+
+testDaemon("a Unix socket queues no fewer after a restart", async (daemon) => {
+  const path = daemon.path("app.sock");
+  await daemon.start(`--bind=unix:${path}`);
+  const old = await daemon.workers();
+  assertEquals((await daemon.order({ command: "restart" }))?.ok, true);
+  const workers = await daemon.untilServing(2, old);
+  await daemon.until(
+    () => daemon.processes().length === 3,
+    "the old one's end",
+  );
+  for (const pid of workers) daemon.signal("SIGSTOP", pid);
+  // Nobody accepts: who connects is queued, or refused.
+  const waiting = await Promise.allSettled(
+    Array.from({ length: 40 }, () => request({ host: path, port: 0 })),
+  );
+  for (const pid of workers) daemon.signal("SIGCONT", pid);
+  for (const outcome of waiting) {
+    if (outcome.status === "rejected") throw outcome.reason;
+    assertEquals((await answerOf(outcome.value)).status, 200);
+    await outcome.value.close();
+  }
+});
 
 testDaemon("the file that a killed server left is replaced", async (daemon) => {
   const start = [
