@@ -103,18 +103,31 @@ const frameworks: Readonly<Record<string, { file: string; differs: Answers }>> =
   };
 
 for (const [name, { file, differs }] of Object.entries(frameworks)) {
+  const expected = { ...answers, ...differs };
   test(`${name} answers as its application says`, async () => {
-    if (!isInstalled(name)) return;
-    await using program = await startProgram(
-      [`tests/frameworks/${file}`],
-      {},
-      // The packages are where npm has put them.
-      ["--node-modules-dir=manual"],
-    );
-    assertEquals(await askAll(program), { ...answers, ...differs });
-    await assertStreams(program);
-    await assertEchoes(program);
+    if (isInstalled(name)) await check(file, {}, expected);
   });
+  test(`${name} with LightResponse as the global Response`, async () => {
+    if (isInstalled(name)) {
+      await check("light.mjs", { LIGHT_APP: file }, expected);
+    }
+  });
+}
+
+async function check(
+  file: string,
+  env: Readonly<Record<string, string>>,
+  expected: Answers,
+): Promise<void> {
+  await using program = await startProgram(
+    [`tests/frameworks/${file}`],
+    env,
+    // The packages are where npm has put them.
+    ["--node-modules-dir=manual"],
+  );
+  assertEquals(await askAll(program), expected);
+  await assertStreams(program);
+  await assertEchoes(program);
 }
 
 /** Says so where a package is missing. With CI=true that is an error: a gate

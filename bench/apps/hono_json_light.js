@@ -1,8 +1,7 @@
-/** The same as hono_json.js, with the response that Headgate brings along. */
-// Deno looks for packages beside mod.ts.
-import { Hono } from "../node_modules/hono/dist/index.js";
+/** The same as hono_json.js, where the responses that Hono makes are light ones:
+ * the application puts them in the place of the global. */
 import { LightResponse } from "../../dist/mod.js";
-import { message } from "../contents.js";
 
-export const app = new Hono();
-app.get("/json", () => LightResponse.json(message));
+globalThis.Response = LightResponse;
+
+export const { app } = await import("./hono_json.js");

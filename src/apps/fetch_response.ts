@@ -18,11 +18,13 @@ import {
   takeText,
   used,
 } from "./kept_response.ts";
+import { takeParts } from "./light_response.ts";
 import {
+  listOf,
   type ResponseHead,
   type ResponseParts,
-  takeParts,
-} from "./light_response.ts";
+} from "./response_parts.ts";
+import { RuntimeResponse } from "./runtime_response.ts";
 import { StreamedBody, withType } from "./streamed_body.ts";
 
 /** Sends all of it. Throws or rejects with `ApplicationError` where it is none,
@@ -75,7 +77,7 @@ function checkResponse(value: unknown): asserts value is Response {
 
 /** One of the runtime's, of another realm, or of a package. */
 function isResponse(value: unknown): value is Response {
-  return value instanceof Response ||
+  return value instanceof RuntimeResponse ||
     Object.prototype.toString.call(value) === "[object Response]";
 }
 
@@ -89,12 +91,6 @@ function fieldsOf(response: Response): ResponseFields {
       !isCoding(field) && field[0] !== "content-length"
     )
     : fields;
-}
-
-function listOf(headers: Headers): ResponseFields {
-  const fields: [string, string][] = [];
-  headers.forEach((value, name) => fields.push([name, value]));
-  return fields;
 }
 
 function lowered(

@@ -6,7 +6,8 @@
  */
 import { ApplicationError } from "../errors.ts";
 import type { ResponseFields } from "../exchange.ts";
-import type { ResponseParts } from "./light_response.ts";
+import type { ResponseParts } from "./response_parts.ts";
+import { RuntimeResponse } from "./runtime_response.ts";
 
 /** A body as the runtime keeps it. */
 export interface KeptBody {
@@ -54,7 +55,7 @@ export function used(): ApplicationError {
 /** Takes a text with its type, as a light response gives it, where that is all
  * there is to a response, and nobody has touched it. */
 export function takeText(response: unknown): ResponseParts | undefined {
-  if (untouched === undefined || !(response instanceof Response)) {
+  if (untouched === undefined || !(response instanceof RuntimeResponse)) {
     return undefined;
   }
   const content = under<unknown>(untouched.text, response);
@@ -87,10 +88,10 @@ function fieldsOfType(type: string): ResponseFields {
 const kept: symbol | undefined = findKept();
 
 function findKept(): symbol | undefined {
-  const text = new Response("\u00e9");
-  const octets = new Response(new Uint8Array(3));
-  const stream = new Response(new ReadableStream());
-  const all = [text, octets, stream, new Response(null)];
+  const text = new RuntimeResponse("\u00e9");
+  const octets = new RuntimeResponse(new Uint8Array(3));
+  const stream = new RuntimeResponse(new ReadableStream());
+  const all = [text, octets, stream, new RuntimeResponse(null)];
   for (const { headers } of all) headers.has("content-type");
   return Object.getOwnPropertySymbols(text).find((symbol) => {
     const [ofText, ofOctets, ofStream, ofNothing] = all.map((response) =>
@@ -111,7 +112,7 @@ function under<T>(symbol: symbol, response: unknown): T | undefined {
 const listed: boolean = kept !== undefined && listsFields(kept);
 
 function listsFields(symbol: symbol): boolean {
-  const sample = new Response("", { headers: { A: "1", "b": "2" } });
+  const sample = new RuntimeResponse("", { headers: { A: "1", "b": "2" } });
   sample.headers.append("b", "3");
   sample.headers.set("content-type", "c/d");
   sample.headers.delete("a");
@@ -125,8 +126,8 @@ function listsFields(symbol: symbol): boolean {
 const untouched: { text: symbol; type: symbol } | undefined = findUntouched();
 
 function findUntouched(): { text: symbol; type: symbol } | undefined {
-  const json = Response.json(1);
-  const plain = new Response("1");
+  const json = RuntimeResponse.json(1);
+  const plain = new RuntimeResponse("1");
   const symbols = Object.getOwnPropertySymbols(json);
   const text = symbols.find((symbol) =>
     under(symbol, json) === "1" && under(symbol, plain) === "1" &&
@@ -147,13 +148,13 @@ function tellsTouched(symbol: symbol): boolean {
     (response) => response.clone(),
   ];
   const touched = touches.map((touch) => {
-    const response = Response.json(1);
+    const response = RuntimeResponse.json(1);
     touch(response);
     return response;
   });
   const others = [
-    Response.json(1, { headers: { a: "b" } }),
-    Response.json(1, { statusText: "a" }),
+    RuntimeResponse.json(1, { headers: { a: "b" } }),
+    RuntimeResponse.json(1, { statusText: "a" }),
   ];
   return [...touched, ...others].every((response) =>
     typeof under(symbol, response) !== "string"

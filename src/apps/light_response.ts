@@ -11,6 +11,17 @@
  * @module
  */
 import type { ResponseFields } from "../exchange.ts";
+import {
+  type Body,
+  jsonFields,
+  jsonOf,
+  listOf,
+  partsOf,
+  type ResponseHead,
+  type ResponseParts,
+  textFields,
+} from "./response_parts.ts";
+import { RuntimeResponse, runtimes } from "./runtime_response.ts";
 
 /** A `Response` for those who want speed. An instance behaves as one and is an
  * `instanceof Response`; text and octets, with fields in an ordinary object, are
@@ -21,7 +32,10 @@ import type { ResponseFields } from "../exchange.ts";
  * It is worth it on Node, and on Bun for bodies that do not stream. On Node 24
  * and later, and there alone, what the runtime itself asks of a `Response`
  * (`WebAssembly.compileStreaming`) refuses it. A framework uses it where the
- * application returns it, not for responses that the framework makes itself.
+ * application returns it; for responses that the framework makes itself, an
+ * application can put it in the place of the global one, which Headgate never
+ * does: `globalThis.Response = LightResponse as typeof Response`. Every response
+ * is `instanceof` it.
  *
  * ```ts ignore
  * import { LightResponse } from "@headgate/headgate";
@@ -46,23 +60,6 @@ export interface LightResponseConstructor {
   redirect(url: string | URL, status?: number): Response;
 }
 
-/** What a `Response` is made of. (Not every library of types has a name for
- * it.) */
-type Body = ConstructorParameters<typeof Response>[0];
-
-/** What a response says beside its content. */
-export interface ResponseHead {
-  readonly status: number;
-  readonly statusText: string;
-  readonly fields: ResponseFields;
-}
-
-/** What a response was made of. */
-export interface ResponseParts extends ResponseHead {
-  /** Not to be written to; null for no body. */
-  readonly content: string | Uint8Array<ArrayBuffer> | null;
-}
-
 /** An application may have its own copy of this module, so all copies go by one
  * name. */
 const take: unique symbol = Symbol.for("headgate.takeParts") as never;
@@ -77,109 +74,6 @@ export function takeParts(response: unknown): ResponseParts | undefined {
   return (response as Partial<Light> | null | undefined)?.[take]?.();
 }
 
-// ---- What they are made of ----
-
-const textFields: ResponseFields = [
-  ["content-type", "text/plain;charset=UTF-8"],
-];
-const jsonFields: ResponseFields = [["content-type", "application/json"]];
-const noFields: ResponseFields = [];
-
-/** Undefined where it takes a real one to know, or to refuse it. */
-function partsOf(
-  body: Body,
-  init: ResponseInit | undefined,
-  typeFields: ResponseFields,
-): ResponseParts | undefined {
-  const content = contentOf(body);
-  if (content === undefined) return undefined;
-  const ofContent = typeof content === "string" ? typeFields : noFields;
-  if (init === undefined || init === null) {
-    return { status: 200, statusText: "", fields: ofContent, content };
-  }
-  // As in `new Response(text, 404)`.
-  if (typeof init !== "object" && typeof init !== "function") return undefined;
-  const { headers } = init;
-  // As Web IDL reads them.
-  const status = init.status === undefined ? 200 : Number(init.status) & 0xffff;
-  const statusText = init.statusText === undefined ? "" : `${init.statusText}`;
-  if (
-    status < 200 || status > 599 || !isReasonPhrase(statusText) ||
-    (headers as unknown) === null ||
-    (content !== null && withoutBody.has(status))
-  ) return undefined;
-  const fields = fieldsIn(headers, ofContent);
-  return { status, statusText, fields, content };
-}
-
-/** Statuses that a `Response` with a body refuses. */
-const withoutBody: ReadonlySet<number> = new Set([204, 205, 304]);
-
-function contentOf(
-  body: Body,
-): string | Uint8Array<ArrayBuffer> | null | undefined {
-  if (typeof body === "string") return body;
-  if (body === undefined || body === null) return null;
-  // As every Response does: the application may write to its own again.
-  return body instanceof Uint8Array ? new Uint8Array(body) : undefined;
-}
-
-/** The fields that are given, and the type where they have none. */
-function fieldsIn(
-  headers: HeadersInit | undefined,
-  typeFields: ResponseFields,
-): ResponseFields {
-  if (headers === undefined) return typeFields;
-  const fields = ordinary(headers) ?? listOf(new Headers(headers));
-  const typed = fields.some(([name]) => name === "content-type");
-  return typed ? fields : [...fields, ...typeFields];
-}
-
-/** Those in an ordinary object that names each once, and as it will be sent.
- * What others mean, or what is wrong with them, `Headers` knows. */
-function ordinary(headers: HeadersInit): ResponseFields | undefined {
-  if (typeof headers !== "object" || Symbol.iterator in headers) {
-    return undefined;
-  }
-  const fields: [string, string][] = [];
-  for (const key of Object.keys(headers)) {
-    const value: unknown = headers[key];
-    const name = key.toLowerCase();
-    if (
-      typeof value !== "string" || !isValue(value) || !isToken(name) ||
-      fields.some(([other]) => other === name)
-    ) return undefined;
-    fields.push([name, value]);
-  }
-  return fields;
-}
-
-function isToken(name: string): boolean {
-  return /^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name);
-}
-
-function isReasonPhrase(text: string): boolean {
-  return /^[\t\x20-\x7e\x80-\xff]*$/.test(text);
-}
-
-/** Nothing that would be refused, or stripped. */
-function isValue(value: string): boolean {
-  return /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/
-    .test(value);
-}
-
-function jsonOf(data: unknown): string {
-  const text: string | undefined = JSON.stringify(data);
-  if (text === undefined) throw new TypeError("The data is no JSON");
-  return text;
-}
-
-function listOf(headers: Headers): ResponseFields {
-  const fields: [string, string][] = [];
-  headers.forEach((value, name) => fields.push([name, value]));
-  return fields;
-}
-
 function initOf(
   { status, statusText }: ResponseHead,
   fields: ResponseFields,
@@ -190,7 +84,7 @@ function initOf(
 }
 
 /** To copy the fields of: on Bun cheaper than making them of names and values. */
-const jsonInit: ResponseInit = new Response(null, {
+const jsonInit: ResponseInit = new RuntimeResponse(null, {
   headers: { "content-type": "application/json" },
 });
 
@@ -210,7 +104,7 @@ class LazyResponse implements Light {
     typeFields: ResponseFields = textFields,
   ) {
     this.#parts = partsOf(body, init, typeFields);
-    if (this.#parts === undefined) this.#real = new Response(body, init);
+    if (this.#parts === undefined) this.#real = new RuntimeResponse(body, init);
   }
 
   static json(data: unknown, init?: ResponseInit): Response {
@@ -259,7 +153,7 @@ class LazyResponse implements Light {
     const init = { status, statusText };
     if (this.#real !== undefined) {
       const { body } = this.#real.clone();
-      return new Response(body, { ...init, headers: this.headers });
+      return new RuntimeResponse(body, { ...init, headers: this.headers });
     }
     const copy = new LazyResponse(content, init);
     copy.#headers = new Headers(this.headers);
@@ -274,7 +168,10 @@ class LazyResponse implements Light {
   }
 
   #makeReal(parts: ResponseParts): Response {
-    const real = new Response(parts.content, initOf(parts, parts.fields));
+    const real = new RuntimeResponse(
+      parts.content,
+      initOf(parts, parts.fields),
+    );
     if (this.#spent) void real.body?.cancel();
     return real;
   }
@@ -291,32 +188,51 @@ function assign(headers: Headers, others: Headers): void {
  * symbols (Node up to 22, Deno), these, too. */
 function forwardRest(): void {
   const { prototype } = LazyResponse;
-  Object.setPrototypeOf(prototype, Response.prototype);
-  Object.setPrototypeOf(LazyResponse, Response);
-  const names = [
-    ...Object.getOwnPropertyNames(Response.prototype),
-    ...Object.getOwnPropertySymbols(new Response(null)),
-  ];
-  for (const name of names) {
+  Object.setPrototypeOf(prototype, RuntimeResponse.prototype);
+  Object.setPrototypeOf(LazyResponse, RuntimeResponse);
+  const described = Object.getOwnPropertyDescriptors(RuntimeResponse.prototype);
+  for (const [name, { value }] of Object.entries(described)) {
     if (Object.hasOwn(prototype, name)) continue;
-    Object.defineProperty(prototype, name, {
-      configurable: true,
-      get(this: LazyResponse) {
-        const real = this.real();
-        const value: unknown = Reflect.get(real, name, real);
-        return typeof value === "function" ? value.bind(real) : value;
-      },
-      set(this: LazyResponse, value: unknown) {
-        const real = this.real();
-        Reflect.set(real, name, value, real);
-      },
-    });
+    if (typeof value === "function") forwardMethod(name, value);
+    else forwardProperty(name);
   }
+  const kept = new RuntimeResponse(null);
+  for (const symbol of Object.getOwnPropertySymbols(kept)) {
+    forwardProperty(symbol);
+  }
+}
+
+function forwardMethod(
+  name: string,
+  method: (...given: unknown[]) => unknown,
+): void {
+  Object.defineProperty(LazyResponse.prototype, name, {
+    configurable: true,
+    writable: true,
+    value(this: LazyResponse, ...given: unknown[]) {
+      return Reflect.apply(method, this.real(), given);
+    },
+  });
+}
+
+function forwardProperty(name: string | symbol): void {
+  Object.defineProperty(LazyResponse.prototype, name, {
+    configurable: true,
+    get(this: LazyResponse) {
+      const real = this.real();
+      const value: unknown = Reflect.get(real, name, real);
+      return typeof value === "function" ? value.bind(real) : value;
+    },
+    set(this: LazyResponse, value: unknown) {
+      const real = this.real();
+      Reflect.set(real, name, value, real);
+    },
+  });
 }
 
 // ---- A real one that remembers ----
 
-class KeptResponse extends Response implements Light {
+class KeptResponse extends RuntimeResponse implements Light {
   readonly #parts: ResponseParts | undefined;
   /** Its fields may have been changed. */
   #fieldsAsked = false;
@@ -363,7 +279,7 @@ class KeptResponse extends Response implements Light {
 
 /** Native code takes nothing but its own. */
 const isNative = /\{\s*\[native code\]\s*\}\s*$/.test(
-  Function.prototype.toString.call(Response),
+  Function.prototype.toString.call(RuntimeResponse),
 );
 
 /** See {@linkcode LightResponse | the type}. */
@@ -371,7 +287,18 @@ export const LightResponse: LightResponseConstructor = chosen();
 
 function chosen(): LightResponseConstructor {
   if (!isNative) forwardRest();
-  const made: unknown = isNative ? KeptResponse : LazyResponse;
-  Object.defineProperty(made, "name", { value: "LightResponse" });
-  return made as LightResponseConstructor;
+  const made = isNative ? KeptResponse : LazyResponse;
+  Object.defineProperties(made, {
+    name: { value: "LightResponse" },
+    [runtimes]: { value: RuntimeResponse },
+    // Where it stands in for `Response`, every response is one.
+    [Symbol.hasInstance]: {
+      value(this: unknown, value: unknown) {
+        return this === made
+          ? value instanceof RuntimeResponse
+          : Function.prototype[Symbol.hasInstance].call(this, value);
+      },
+    },
+  });
+  return made as unknown as LightResponseConstructor;
 }

@@ -7,7 +7,8 @@ import { ApplicationError, StreamError } from "../errors.ts";
 import type { Exchange, ResponseFields } from "../exchange.ts";
 import type { MaybePromise } from "../stream.ts";
 import { describe } from "./contract.ts";
-import type { ResponseHead } from "./light_response.ts";
+import type { ResponseHead } from "./response_parts.ts";
+import { RuntimeResponse } from "./runtime_response.ts";
 
 /** What is known of a body before it is read. */
 export interface BodyOutset {
@@ -179,7 +180,8 @@ export class StreamedBody {
 
 /** Whether the runtime gives text no type (Fetch, "extract a body"), as Bun, which
  * does so when it sends it, and tells nobody before what is text. */
-const textLacksType = new Response("a").headers.get("content-type") === null;
+const textLacksType =
+  new RuntimeResponse("a").headers.get("content-type") === null;
 
 /** Adds a type where that is so: what is UTF-8 passes for text. Without a type, a
  * browser would take for HTML what was meant to be text, whoever wrote it. */

@@ -22,14 +22,15 @@ async function counting(
 
 const onBun = "Bun" in globalThis;
 
-const octets = new Uint8Array(10);
+const octets = new Uint8Array(16);
+const words = "a text of some length";
 const inMemory: readonly (() => Response)[] = [
-  () => new Response("text"),
-  () => new Response("\u00e9\u20ac"),
+  () => new Response(words),
+  () => new Response(`\u00e9\u20ac${words}`),
   () => new Response(octets),
   () => new Response(octets.buffer),
-  () => Response.json({}),
-  () => new Response("text", { status: 404, headers: { a: "b" } }),
+  () => Response.json({ words }),
+  () => new Response(words, { status: 404, headers: { a: "b" } }),
 ];
 
 function stream(): ReadableStream<Uint8Array> {
@@ -75,8 +76,28 @@ test("isHeld() is false of what may have to be waited for", () => {
   }
 });
 
+class Page extends Response {
+  readonly #octets = octets;
+  readonly names = ["a"];
+
+  get size(): number {
+    return this.#octets.length;
+  }
+}
+
 test("isHeld() leaves alone what counts for other reasons", async () => {
   countMemoryBy(findMemoryCount);
+  assertEquals(isHeld(new Page(stream())), false);
+  const tagged = new Response(stream()) as unknown as Record<string, unknown>;
+  const names = [..."abcdefgh"];
+  for (const name of names) {
+    tagged[name] = name;
+    assertEquals(isHeld(tagged as unknown as Response), false);
+  }
+  for (const name of names) {
+    delete tagged[name];
+    assertEquals(isHeld(tagged as unknown as Response), false);
+  }
   assertEquals(
     isHeld(new Response(stream(), { statusText: "a".repeat(1000) })),
     false,

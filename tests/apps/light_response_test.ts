@@ -348,3 +348,39 @@ test("LightResponse under mount() and toFetch()", async () => {
   assertEquals([response.status, response.headers.get("x-a")], [200, "b"]);
   assertEquals(await response.json(), { a: 1 });
 });
+
+test("LightResponse in the place of the global Response", async () => {
+  const runtimes = Response;
+  globalThis.Response = LightResponse as typeof Response;
+  try {
+    const light = new Response("abc", { status: 201 });
+    assertInstanceOf(light, Response);
+    assertInstanceOf(light, runtimes);
+    assertEquals((await send(light)).content, "abc");
+
+    const fetched = await fetch("data:text/plain,def");
+    assertInstanceOf(fetched, Response);
+    const copy = new Response(fetched.body, fetched);
+    assertEquals((await send(copy)).content, "def");
+
+    const cloned = new Response("ghi").clone();
+    assertInstanceOf(cloned, Response);
+    assertEquals(await cloned.text(), "ghi");
+
+    assertInstanceOf(Response.error(), Response);
+    assertInstanceOf(Response.redirect("http://localhost/"), Response);
+    assertEquals(typeof Response.prototype.json, "function");
+    assertEquals({} instanceof Response, false);
+  } finally {
+    globalThis.Response = runtimes;
+  }
+});
+
+test("a response of another class is no instance of a subclass", () => {
+  class Page extends LightResponse {}
+  class Sheet extends Page {}
+  assertInstanceOf(new Sheet(), Page);
+  assertEquals(new Page() instanceof Sheet, false);
+  assertEquals(new Response() instanceof Page, false);
+  assertEquals(new LightResponse() instanceof Page, false);
+});
