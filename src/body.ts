@@ -34,7 +34,7 @@ export interface Content extends RequestBody {
 }
 
 /** The body of a request that has none. */
-export const noContent: Content = {
+const noContent: Content = {
   finished: true,
   awaiting: false,
   waits: 0,

@@ -25,7 +25,7 @@ export interface MetaVariableOptions {
   readonly contentLength?: number | undefined;
 }
 
-/** Calls `put` once for each meta-variable of a request. */
+/** Calls `put` once for each meta-variable of a request, each name once. */
 export function eachMetaVariable(
   exchange: Exchange,
   options: MetaVariableOptions,
@@ -52,18 +52,6 @@ export function eachMetaVariable(
   put("PATH_INFO", options.pathInfo ?? pathInfo(head, scriptName));
   put("QUERY_STRING", head.query);
   putFields(head, options.contentLength, put);
-}
-
-/** The meta-variables of a request, each name once. */
-export function metaVariables(
-  exchange: Exchange,
-  options: MetaVariableOptions,
-): [name: string, value: string][] {
-  const pairs: [name: string, value: string][] = [];
-  eachMetaVariable(exchange, options, (name, value) => {
-    pairs.push([name, value]);
-  });
-  return pairs;
 }
 
 /** The target without the scheme and authority that the absolute form begins

@@ -197,7 +197,7 @@ testPython("reload under load loses nothing", async (daemon, options) => {
   let over = false;
   const failures: string[] = [];
   let answered = 0;
-  const clients = Array.from({ length: 4 }, async () => {
+  const clients = Array.from({ length: 2 }, async () => {
     while (!over) {
       try {
         const { status, text } = await get(address);

@@ -49,7 +49,11 @@ export function pythonEnvironment(
 /** What a test may say otherwise. */
 export type ServedOptions =
   & Partial<Omit<PythonOptions, "application">>
-  & { readonly graceSeconds?: number };
+  & {
+    /** How long requests may run on at the end. Where it is not said none runs,
+     * and nobody waits for connections that the client keeps. */
+    readonly graceSeconds?: number;
+  };
 
 /** A Python application behind a gateway. */
 export class ServedPython implements AsyncDisposable {
@@ -61,13 +65,13 @@ export class ServedPython implements AsyncDisposable {
 
   readonly #server: Server;
   readonly #watch: Watch;
-  readonly #graceSeconds: number;
+  readonly #graceSeconds: number | undefined;
 
   private constructor(
     application: PythonApplication,
     server: Server,
     log: RecordingLog,
-    graceSeconds: number,
+    graceSeconds: number | undefined,
   ) {
     this.application = application;
     this.#server = server;
@@ -80,7 +84,7 @@ export class ServedPython implements AsyncDisposable {
   /** Starts it: "module:callable" in the folder of the tests' applications. */
   static async start(
     application: string,
-    { graceSeconds = 5, ...options }: ServedOptions = {},
+    { graceSeconds, ...options }: ServedOptions = {},
   ): Promise<ServedPython> {
     const log = new RecordingLog();
     const python = await startPython({
@@ -92,7 +96,6 @@ export class ServedPython implements AsyncDisposable {
     const server = await serveHandler(transport, python.handler, {
       port: 0,
       log,
-      graceSeconds,
     });
     return new ServedPython(python, server, log, graceSeconds);
   }
@@ -134,8 +137,8 @@ export class ServedPython implements AsyncDisposable {
 
   /** Ends the gateway, then the application. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#server.shutdown(this.#graceSeconds);
-    await this.application.close(this.#graceSeconds);
+    await this.#server.shutdown(this.#graceSeconds ?? 0);
+    await this.application.close(this.#graceSeconds ?? 5);
   }
 }
 
