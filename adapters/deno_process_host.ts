@@ -14,6 +14,7 @@ import type {
   Signal,
   Uncaught,
 } from "../src/host.ts";
+import { denoLater } from "./deno_later.ts";
 import { fileUrl } from "./file_url.ts";
 import { watchListeners } from "./own_listeners.ts";
 import { findPortHolder } from "./port_holder.ts";
@@ -120,6 +121,7 @@ export const denoProcessHost: Host = {
     stdout: (bytes) => Deno.stdout.writeSync(bytes),
     stderr: (bytes) => Deno.stderr.writeSync(bytes),
   }),
+  later: denoLater,
   openAppend,
   status,
   remove,

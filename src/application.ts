@@ -20,6 +20,7 @@ import type { Handler } from "./exchange.ts";
 import { loadHooks } from "./hook_names.ts";
 import type { HookSet } from "./hooks.ts";
 import type { Host } from "./host.ts";
+import { repeatedly } from "./later.ts";
 import type { LeveledLogger } from "./log.ts";
 import { escapeForLog, silentLogger, traceOf } from "./logger.ts";
 import type { Address, ListenOptions } from "./stream.ts";
@@ -62,17 +63,17 @@ export async function loadFor(
   // A module may wait while it is imported, for a database say. Whoever waits
   // with it is told on what; and the timer keeps a runtime from ending without
   // a word where nothing else would ever happen.
-  const notice = setInterval(() => {
+  const endNotice = repeatedly(IMPORT_NOTICE_MS, () => {
     host.write(
       "stderr",
       `headgate: Still importing ${escapeForLog(app)}; ` +
         "an await at its top level has not settled.\n",
     );
-  }, IMPORT_NOTICE_MS);
+  });
   try {
     return await loadApplication(name.module, config.type, host);
   } finally {
-    clearInterval(notice);
+    endNotice();
   }
 }
 

@@ -13,9 +13,11 @@ import {
 import { findMemoryCount } from "../adapters/memory_count.ts";
 import { countMemoryBy } from "./apps/held_body.ts";
 import { run } from "./cli.ts";
+import { useTimers } from "./later.ts";
 
 countMemoryBy(findMemoryCount);
 const host = await detectProcessHost();
+if (host.later !== undefined) useTimers(host.later);
 host.exit(
   await run(host.args, {
     host,

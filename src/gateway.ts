@@ -8,6 +8,7 @@
 import { Connection } from "./connection.ts";
 import type { AccessRecord, Handler } from "./exchange.ts";
 import type { Gate, RequestWatch } from "./gate.ts";
+import { repeatedly } from "./later.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import type { ByteStream } from "./stream.ts";
@@ -77,7 +78,7 @@ class LiveGateway implements Gateway, Gate {
   #drainingSince = Infinity;
   #tickSeconds = 0;
   #paused = false;
-  #timer: ReturnType<typeof setInterval> | undefined;
+  #stopClock: (() => void) | undefined;
   #cutAt = Infinity;
   #drained: Promise<void> | undefined;
   #resolveDrained: (() => void) | undefined;
@@ -122,9 +123,9 @@ class LiveGateway implements Gateway, Gate {
   }
 
   accept(stream: ByteStream): void {
-    if (this.#timer === undefined) {
+    if (this.#stopClock === undefined) {
       this.now = performance.now() / 1000;
-      this.#setTimer(this.draining ? DRAIN_TICK_SECONDS : this.lag);
+      this.#setClock(this.draining ? DRAIN_TICK_SECONDS : this.lag);
     }
     const connection = new Connection(this, stream);
     this.#connections.add(connection);
@@ -150,7 +151,7 @@ class LiveGateway implements Gateway, Gate {
     if (this.#connections.size === 0) {
       this.#rest();
     } else {
-      this.#setTimer(DRAIN_TICK_SECONDS);
+      this.#setClock(DRAIN_TICK_SECONDS);
       this.#tick();
     }
     return drained;
@@ -159,17 +160,17 @@ class LiveGateway implements Gateway, Gate {
   /** With no connection there is nothing to time, and nothing that should keep
    * a process alive. */
   #rest(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#stopClock?.();
+    this.#stopClock = undefined;
     this.#resolveDrained?.();
     // Who asks later asks about connections that came later.
     this.#drained = this.#resolveDrained = undefined;
   }
 
-  #setTimer(seconds: number): void {
+  #setClock(seconds: number): void {
     this.#tickSeconds = seconds;
-    clearInterval(this.#timer);
-    this.#timer = setInterval(() => this.#tick(), seconds * 1000);
+    this.#stopClock?.();
+    this.#stopClock = repeatedly(seconds * 1000, () => this.#tick());
   }
 
   #tick(): void {

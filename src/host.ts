@@ -6,6 +6,7 @@
  */
 import type { BackendHost } from "./backend_host.ts";
 import type { FileSource } from "./file_source.ts";
+import type { Later } from "./later.ts";
 import type { Address } from "./stream.ts";
 
 /** A standard stream that is written to. */
@@ -86,6 +87,9 @@ export interface Host {
   /** Opens a file for appending, and makes it if need be. Throws the runtime's
    * error with its `code`. */
   openAppend(path: string): AppendFile;
+  /** Calls back later, with less to load than the runtime's timers; left out
+   * where those are there from the beginning. */
+  readonly later?: Later;
   /** What stands there; undefined when nothing does. */
   status(path: string): PathStatus | undefined;
   /** Removes a file or a socket; does nothing when there is none. */

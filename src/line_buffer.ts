@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { later } from "./later.ts";
 
 const capacity = 65_536;
 const intervalMs = 50;
@@ -13,7 +14,7 @@ const intervalMs = 50;
 export class LineBuffer {
   readonly #write: (text: string) => void;
   #text = "";
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #callOff: (() => void) | undefined;
   #flushedAt = -Infinity;
 
   /** `write` takes whole lines, newlines included, and returns when they are
@@ -26,13 +27,13 @@ export class LineBuffer {
   append(line: string): void {
     this.#text += line + "\n";
     if (this.#text.length >= capacity) this.flush();
-    else if (this.#timer === undefined) this.#schedule();
+    else if (this.#callOff === undefined) this.#schedule();
   }
 
   /** Writes what was gathered before it returns. */
   flush(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#callOff?.();
+    this.#callOff = undefined;
     if (this.#text === "") return;
     const text = this.#text;
     this.#text = "";
@@ -42,6 +43,6 @@ export class LineBuffer {
 
   #schedule(): void {
     const paused = performance.now() - this.#flushedAt >= intervalMs;
-    this.#timer = setTimeout(() => this.flush(), paused ? 0 : intervalMs);
+    this.#callOff = later(paused ? 0 : intervalMs, () => this.flush());
   }
 }

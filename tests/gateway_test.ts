@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { AccessRecord, Exchange, Handler } from "../src/exchange.ts";
 import { createGateway, type GatewayOptions } from "../src/gateway.ts";
+import { ordinaryTimers, useTimers } from "../src/later.ts";
 import { silentLogger } from "../src/logger.ts";
 import {
   MemoryStream,
@@ -71,24 +72,28 @@ function connection(stream: MemoryStream): string | undefined {
   return parseResponses(stream.output).at(-1)!.get("connection");
 }
 
-/** How many intervals are left running by what happens in `body`. */
-async function intervalsLeft(body: () => Promise<void>): Promise<number> {
-  const { setInterval, clearInterval } = globalThis;
-  const running = new Set<unknown>();
-  globalThis.setInterval = ((...args: Parameters<typeof setInterval>) => {
-    const timer = setInterval(...args);
-    running.add(timer);
-    return timer;
-  }) as typeof globalThis.setInterval;
-  globalThis.clearInterval = (timer) => {
-    running.delete(timer);
-    clearInterval(timer);
-  };
+/** How many timers are left running by what happens in `body`. */
+async function timersLeft(body: () => Promise<void>): Promise<number> {
+  const running = new Set<() => void>();
+  let used = false;
+  useTimers((milliseconds, run) => {
+    used = true;
+    const callOff = ordinaryTimers(milliseconds, () => {
+      running.delete(callOff);
+      run();
+    });
+    running.add(callOff);
+    return () => {
+      running.delete(callOff);
+      callOff();
+    };
+  });
   try {
     await body();
   } finally {
-    Object.assign(globalThis, { setInterval, clearInterval });
+    useTimers(ordinaryTimers);
   }
+  assert(used);
   return running.size;
 }
 
@@ -106,7 +111,7 @@ test("Gateway counts what is open", async () => {
 });
 
 test("Gateway leaves no timer behind without connections", async () => {
-  const left = await intervalsLeft(async () => {
+  const left = await timersLeft(async () => {
     const { gateway, connect } = serving(hello);
     for (let round = 0; round < 3; round++) {
       const streams = [connect(), connect([request])];
@@ -122,7 +127,7 @@ test("Gateway leaves no timer behind without connections", async () => {
 });
 
 test("Gateway leaves no timer behind when it has cut connections off", async () => {
-  const left = await intervalsLeft(async () => {
+  const left = await timersLeft(async () => {
     const { gateway, connect } = serving(hang);
     for (let i = 0; i < 3; i++) connect([request]);
     await gateway.shutdown(0);
@@ -366,7 +371,7 @@ test("Gateway takes every limit that it is not given from the defaults", async (
 
 test("Gateway holds 5,000 silent connections at little cost, and serves on", async () => {
   const { gateway, connect } = serving(hello);
-  const timers = await intervalsLeft(async () => {
+  const timers = await timersLeft(async () => {
     const silent = Array.from({ length: 5000 }, () => connect());
     const live = connect([request.repeat(100)]);
     await live.untilQuiet();

@@ -12,6 +12,7 @@ import { CommandError } from "../command_error.ts";
 import type { ModuleName } from "./application_name.ts";
 import type { Handler } from "../exchange.ts";
 import type { Host, ImportFailure, ModuleExports } from "../host.ts";
+import { later } from "../later.ts";
 import { checkModuleFile } from "../module_file.ts";
 import type { Application } from "../wsgi.ts";
 import type { Address } from "../stream.ts";
@@ -72,7 +73,7 @@ export async function loadApplication(
     throw listensItself(path, await soonListening(newListeners)) ?? error;
   }
   // `listen()` with a host has looked it up by the next turn.
-  await new Promise((resolve) => setTimeout(resolve));
+  await new Promise<void>((resolve) => later(0, resolve));
   const addresses = await newListeners();
   if (addresses.length === 0) return loaded;
   const warning = `${path} listens on ${list(addresses.map(formatAddress))} ` +

@@ -69,7 +69,7 @@ const rooms: readonly Room[] = [
   },
   {
     files: /^src\/gateway\.ts$/,
-    imports: /^src\/(connection|errors|limits|logger)\.ts$/,
+    imports: /^src\/(connection|errors|later|limits|logger)\.ts$/,
     types: doors,
   },
   {
