@@ -1,14 +1,11 @@
 /**
- * The command line: reads the arguments, and has done what they ask for: serve
- * in this process, or with workers, or say something to a server that runs. It
- * turns what goes wrong to a message that says how to fix it. The only room
- * that knows `@std/cli`, and with `mod.ts` the only one that joins the others.
- *
- * Length: from here each command goes its own way.
+ * The program: has done what the command line asks for: serve in this process,
+ * or with workers, or say something to a server that runs. It turns what goes
+ * wrong to a message that says how to fix it. With `mod.ts` the only room that
+ * joins the others.
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
 import { checkApplication } from "./application.ts";
 import { activatedSockets } from "./activation.ts";
 import {
@@ -30,9 +27,6 @@ import type { ArbiterRole, Role, WorkerRole } from "./daemon/protocol.ts";
 import { roleVariable } from "./daemon/role.ts";
 import type { RunningServer } from "./daemon/launcher.ts";
 import type { DevHost, Host } from "./host.ts";
-import { nearest } from "./nearest.ts";
-import { optionTable } from "./options.ts";
-import type { Flags } from "./settings.ts";
 import { serveUntilStopped } from "./single.ts";
 import type { Transport } from "./stream.ts";
 import { version } from "./version.ts";
@@ -57,7 +51,7 @@ export async function run(
   runtime: Runtime,
 ): Promise<number> {
   try {
-    return await runCommand(parseCommand(args), args, runtime);
+    return await runCommand(readCommandLine(args), args, runtime);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     runtime.host.write("stderr", formatCommandError(error));
@@ -65,94 +59,8 @@ export async function run(
   }
 }
 
-// ---- Arguments ----
-
-interface Command extends CommandLine {
-  readonly flags: Flags;
-  readonly help: boolean;
-  readonly version: boolean;
-  /** The other options without a value that were written. */
-  readonly switches: readonly string[];
-}
-
-const valueOptions = optionTable.filter((option) => option.value !== undefined);
-const switches = optionTable.filter((option) => option.value === undefined);
-
-/** Reads the arguments. Throws `CommandError`. */
-function parseCommand(args: readonly string[]): Command {
-  const parsed = parseArgs(joinValues(args), {
-    boolean: switches.map((option) => option.name),
-    string: [...valueOptions.map((option) => option.name), "_"],
-    collect: valueOptions.map((option) => option.name),
-    alias: Object.fromEntries(
-      optionTable.flatMap(({ name, short }) => short ? [[name, short]] : []),
-    ),
-    unknown: refuseUnknown,
-  });
-  const flags: Record<string, string[]> = {};
-  for (const { name } of valueOptions) {
-    flags[name] = [parsed[name] ?? []].flat().map(String);
-  }
-  const written = switches.map(({ name }) => name)
-    .filter((name) => parsed[name] === true);
-  const help = written.includes("help");
-  const version = written.includes("version");
-  const given = Object.keys(flags).filter((name) => flags[name]?.length !== 0);
-  const words = parsed._.map(String);
-  const line = help || version
-    ? { task: "serve" as const, app: undefined, count: undefined }
-    : readCommandLine(words, [...given, ...written]);
-  return { ...line, flags, help, version, switches: written };
-}
-
-// @std/cli takes no value that starts with a dash from the argument that
-// follows, but "-" is standard output here, and of "-1" it should be said that
-// it is too little: such pairs become one argument. A negative number by itself
-// is a word, for "scale -1".
-function joinValues(args: readonly string[]): string[] {
-  const joined: string[] = [];
-  const numbers: string[] = [];
-  for (let index = 0; index < args.length; index++) {
-    const arg = args[index] ?? "";
-    if (arg === "--") {
-      return [...joined, arg, ...numbers, ...args.slice(index + 1)];
-    }
-    if (/^-\d+$/.test(arg)) {
-      numbers.push(arg);
-      continue;
-    }
-    const option = valueOptions.find(({ name, short }) =>
-      arg === `--${name}` || (short !== undefined && arg === `-${short}`)
-    );
-    const next = args[index + 1];
-    if (option === undefined) joined.push(arg);
-    else if (next !== undefined && !/^-[^\d]/.test(next)) {
-      joined.push(`--${option.name}=${next}`);
-      index++;
-    } else joined.push(`--${option.name}=`);
-  }
-  return numbers.length === 0 ? joined : [...joined, "--", ...numbers];
-}
-
-function refuseUnknown(argument: string, key?: string): boolean {
-  if (key === undefined) return true;
-  const written = argument.replace(/=.*$/s, "");
-  const meant = written.startsWith("--")
-    ? nearest(written.slice(2), optionTable.map(({ name }) => name))
-    : undefined;
-  throw new CommandError(
-    2,
-    `No option ${written}`,
-    meant === undefined
-      ? "See headgate --help for the options."
-      : `Did you mean --${meant}?`,
-  );
-}
-
-// ---- What is asked for ----
-
 async function runCommand(
-  command: Command,
+  command: CommandLine,
   args: readonly string[],
   runtime: Runtime,
 ): Promise<number> {
@@ -222,7 +130,7 @@ async function runCommand(
 /** Reads the configuration. Where a server that runs is only asked something, a
  * file that has become wrong is told and overlooked. */
 async function configure(
-  { task }: Command,
+  { task }: CommandLine,
   sources: ConfigSources,
   host: Host,
 ): Promise<LoadedConfig> {
@@ -237,7 +145,7 @@ async function configure(
 }
 
 /** With the pidfile named, the file has nothing to add. */
-function needsNoFile({ task, flags }: Command): boolean {
+function needsNoFile({ task, flags }: CommandLine): boolean {
   return !isServer(task) &&
     flags["pidfile"]?.length !== 0 && flags["config"]?.length === 0;
 }
@@ -254,7 +162,7 @@ function print(host: Host, text: string): number {
 /** Has a server that runs do something, by way of its pidfile. */
 async function ask(
   task: DaemonCommand,
-  { count, more, switches }: Command,
+  { count, more, switches }: CommandLine,
   { pidfile, graceSeconds, bootSeconds }: Config,
   { host, daemonHost }: Runtime,
 ): Promise<number> {

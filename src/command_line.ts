@@ -1,102 +1,94 @@
-/** The words of the command line that are no options: a command, what follows
- * it, an application; and whether they go together with the options. */
+/** The arguments of the program: options with their values, and the words beside
+ * them. The only room that knows `@std/cli`. */
+import { parseArgs } from "@std/cli/parse-args";
 import { CommandError } from "./command_error.ts";
-import { commandNames, mostWorkers, servers, type Task } from "./commands.ts";
+import { type CommandWords, readCommandWords } from "./command_words.ts";
 import { nearest } from "./nearest.ts";
-import { findOption } from "./options.ts";
+import { optionTable } from "./options.ts";
+import type { Flags } from "./settings.ts";
 
-/** What the words of the command line ask for. */
-export interface CommandLine {
-  /** What is to be done. */
-  readonly task: Task;
-  /** FILE or FILE:NAME, for those who serve. */
-  readonly app: string | undefined;
-  /** How many workers there shall be, for "scale". */
-  readonly count: number | undefined;
-  /** Instead of that, how many more or, negative, fewer. */
-  readonly more?: number;
-  /** For which shell, for "completions". */
-  readonly shell?: string | undefined;
+/** What the arguments say. */
+export interface CommandLine extends CommandWords {
+  /** The options that take a value, each with those that it was given. */
+  readonly flags: Flags;
+  /** Whether the help page is asked for. */
+  readonly help: boolean;
+  /** Whether the version is. */
+  readonly version: boolean;
+  /** The other options without a value that were written. */
+  readonly switches: readonly string[];
 }
 
-/** Reads the words that are no options; `given` names the options that were
- * written beside them. Throws `CommandError` where they do not go together. */
-export function readCommandLine(
-  words: readonly string[],
-  given: readonly string[],
-): CommandLine {
-  const [first = "", ...rest] = words;
-  const command = commandNames.find((name) => name === first);
-  const task = command ?? "serve";
-  for (const name of given) checkBelongs(name, task);
-  if (command === "scale") {
-    return { task, app: undefined, ...readScale(rest) };
+const valueOptions = optionTable.filter((option) => option.value !== undefined);
+const switches = optionTable.filter((option) => option.value === undefined);
+
+/** Reads the arguments. Throws `CommandError`. */
+export function readCommandLine(args: readonly string[]): CommandLine {
+  const parsed = parseArgs(joinValues(args), {
+    boolean: switches.map((option) => option.name),
+    string: [...valueOptions.map((option) => option.name), "_"],
+    collect: valueOptions.map((option) => option.name),
+    alias: Object.fromEntries(
+      optionTable.flatMap(({ name, short }) => short ? [[name, short]] : []),
+    ),
+    unknown: refuseUnknown,
+  });
+  const flags: Record<string, string[]> = {};
+  for (const { name } of valueOptions) {
+    flags[name] = [parsed[name] ?? []].flat().map(String);
   }
-  if (command === "completions") {
-    return { task, app: undefined, count: undefined, shell: rest[0] };
-  }
-  if (command !== undefined && !servers.includes(command)) {
-    if (rest[0] === undefined) {
-      return { task, app: undefined, count: undefined };
+  const written = switches.map(({ name }) => name)
+    .filter((name) => parsed[name] === true);
+  const help = written.includes("help");
+  const version = written.includes("version");
+  const given = Object.keys(flags).filter((name) => flags[name]?.length !== 0);
+  const words = parsed._.map(String);
+  const asked = help || version
+    ? { task: "serve" as const, app: undefined, count: undefined }
+    : readCommandWords(words, [...given, ...written]);
+  return { ...asked, flags, help, version, switches: written };
+}
+
+// @std/cli takes no value that starts with a dash from the argument that
+// follows, but "-" is standard output here, and of "-1" it should be said that
+// it is too little: such pairs become one argument. A negative number by itself
+// is a word, for "scale -1".
+function joinValues(args: readonly string[]): string[] {
+  const joined: string[] = [];
+  const numbers: string[] = [];
+  for (let index = 0; index < args.length; index++) {
+    const arg = args[index] ?? "";
+    if (arg === "--") {
+      return [...joined, arg, ...numbers, ...args.slice(index + 1)];
     }
-    throw new CommandError(
-      2,
-      `${command} takes no application, and "${rest[0]}" is one`,
-      "The server is named by --pidfile FILE.",
+    if (/^-\d+$/.test(arg)) {
+      numbers.push(arg);
+      continue;
+    }
+    const option = valueOptions.find(({ name, short }) =>
+      arg === `--${name}` || (short !== undefined && arg === `-${short}`)
     );
+    const next = args[index + 1];
+    if (option === undefined) joined.push(arg);
+    else if (next !== undefined && !/^-[^\d]/.test(next)) {
+      joined.push(`--${option.name}=${next}`);
+      index++;
+    } else joined.push(`--${option.name}=`);
   }
-  const [app, second] = command === undefined ? words : rest;
-  if (command === undefined) refuseMistypedCommand(first);
-  if (second === undefined) return { task, app, count: undefined };
-  throw new CommandError(
-    2,
-    `One application is served at a time; "${second}" is a second one`,
-    "Quote arguments that hold spaces; see headgate --help.",
-  );
+  return numbers.length === 0 ? joined : [...joined, "--", ...numbers];
 }
 
-function checkBelongs(name: string, task: Task): void {
-  const tasks = findOption(name)?.tasks ??
-    servers;
-  if (tasks.includes(task)) return;
-  const owners = tasks.map((owner) =>
-    owner === "serve" ? "headgate APP" : `headgate ${owner}`
-  );
+function refuseUnknown(argument: string, key?: string): boolean {
+  if (key === undefined) return true;
+  const written = argument.replace(/=.*$/s, "");
+  const meant = written.startsWith("--")
+    ? nearest(written.slice(2), optionTable.map(({ name }) => name))
+    : undefined;
   throw new CommandError(
     2,
-    task === "serve"
-      ? `--${name} is no option of serving`
-      : `${task} takes no --${name}`,
-    `It belongs to ${owners.join(" and ")}.`,
-  );
-}
-
-function readScale(
-  [text, second]: readonly string[],
-): { count: number | undefined; more?: number } {
-  const [, sign, digits] = /^([+-]?)(\d{1,9})$/.exec(text ?? "") ?? [];
-  const count = Number(digits ?? 0);
-  if (count > 0 && count <= mostWorkers && second === undefined) {
-    if (!sign) return { count };
-    return { count: undefined, more: sign === "+" ? count : -count };
-  }
-  throw new CommandError(
-    2,
-    text === undefined
-      ? "scale needs the number of workers"
-      : second === undefined
-      ? `scale: "${text}" is not a number from 1 to ${mostWorkers}`
-      : `scale takes one number, and "${second}" is another word`,
-    "Write headgate scale 4, or headgate scale +1, for example.",
-  );
-}
-
-function refuseMistypedCommand(word: string): void {
-  const meant = /^[a-z]+$/.test(word) ? nearest(word, commandNames) : undefined;
-  if (meant === undefined) return;
-  throw new CommandError(
-    2,
-    `No command ${word}`,
-    `Did you mean headgate ${meant}?`,
+    `No option ${written}`,
+    meant === undefined
+      ? "See headgate --help for the options."
+      : `Did you mean --${meant}?`,
   );
 }

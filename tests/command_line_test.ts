@@ -3,80 +3,52 @@ import { test } from "node:test";
 import { CommandError } from "../src/command_error.ts";
 import { readCommandLine } from "../src/command_line.ts";
 
-test("readCommandLine() tells a command from an application", () => {
-  const none = { app: undefined, count: undefined };
-  assertEquals(readCommandLine([], []), { ...none, task: "serve" });
-  assertEquals(readCommandLine(["app.ts"], ["workers", "check-config"]), {
-    ...none,
-    task: "serve",
-    app: "app.ts",
-  });
-  assertEquals(readCommandLine(["./start"], []), {
-    ...none,
-    task: "serve",
-    app: "./start",
-  });
-  assertEquals(readCommandLine(["start"], []), { ...none, task: "start" });
-  assertEquals(readCommandLine(["start", "app.ts:app"], ["workers"]), {
-    ...none,
-    task: "start",
-    app: "app.ts:app",
-  });
-  assertEquals(readCommandLine(["scale", "4"], ["pidfile"]), {
-    ...none,
-    task: "scale",
-    count: 4,
-  });
-  assertEquals(readCommandLine(["status"], ["json", "config"]), {
-    ...none,
-    task: "status",
-  });
-  assertEquals(readCommandLine(["stop"], ["quick", "chdir"]), {
-    ...none,
-    task: "stop",
-  });
-});
-
-const refused: [string[], string[], what: string, how: string][] = [
-  [["stop"], ["workers"], "stop takes no --workers", "headgate start"],
-  [["reload"], ["json"], "reload takes no --json", "headgate status"],
-  [["start"], ["quick"], "start takes no --quick", "headgate stop"],
-  [["app.ts"], ["json"], "--json is no option of serving", "headgate status"],
-  [["stop", "app.ts"], [], 'takes no application, and "app.ts"', "--pidfile"],
-  [["start", "a.ts", "b.ts"], [], '"b.ts" is a second one', "--help"],
-  [["a.ts", "b.ts"], [], '"b.ts" is a second one', "--help"],
-  [["scale"], [], "needs the number of workers", "headgate scale 4"],
-  [["scale", "0"], [], '"0" is not a number from 1', "headgate scale 4"],
-  [["scale", "1001"], [], "1 to 1000", "headgate scale 4"],
-  [["scale", "+0"], [], '"+0" is not a number', "headgate scale +1"],
-  [["scale", "1+"], [], '"1+" is not a number', "headgate scale 4"],
-  [["scale", "1", "2"], [], '"2" is another word', "headgate scale 4"],
-  [["strat", "app.ts"], [], "No command strat", "Did you mean headgate start?"],
-  [["realod"], [], "No command realod", "Did you mean headgate reload?"],
-];
-
-for (const [words, given, what, how] of refused) {
-  test(`readCommandLine() refuses ${words.join(" ")} ${given}`, () => {
-    const error = assertThrows(
-      () => readCommandLine(words, given),
-      CommandError,
-    );
-    assertEquals(error.exitCode, 2);
-    assertStringIncludes(error.message, what);
-    assertStringIncludes(error.remedy, how);
-  });
+/** Whatever was given, by the options' names. */
+function flagsOf(...args: string[]): Record<string, unknown> {
+  const { flags } = readCommandLine(args);
+  return Object.fromEntries(
+    Object.entries(flags).filter(([, values]) => values.length > 0),
+  );
 }
 
-test("a word that is near no command is taken for an application", () => {
-  for (const word of ["", "application", "app:app", "stop.ts"]) {
-    assertEquals(readCommandLine([word], []).app, word);
-  }
+test("readCommandLine() takes values behind a space or an equals sign", () => {
+  assertEquals(flagsOf("--bind", ":1", "-b", ":2", "--bind=:3"), {
+    bind: [":1", ":2", ":3"],
+  });
+  assertEquals(flagsOf("-w", "2", "--log-level=debug"), {
+    workers: ["2"],
+    "log-level": ["debug"],
+  });
 });
 
-test("readCommandLine() takes a number of workers, or how many more", () => {
-  const line = { task: "scale" as const, app: undefined };
-  const read = (text: string) => readCommandLine(["scale", text], []);
-  assertEquals(read("4"), { ...line, count: 4 });
-  assertEquals(read("+2"), { ...line, count: undefined, more: 2 });
-  assertEquals(read("-1"), { ...line, count: undefined, more: -1 });
+test("readCommandLine() takes values that begin with a dash", () => {
+  assertEquals(flagsOf("--log-file", "-"), { "log-file": ["-"] });
+  assertEquals(flagsOf("--workers", "-1"), { workers: ["-1"] });
+  assertEquals(flagsOf("--bind", "--workers", "2"), {
+    bind: [""],
+    workers: ["2"],
+  });
+});
+
+test("readCommandLine() finds words among options, and behind --", () => {
+  assertEquals(readCommandLine(["-w", "2", "app.ts"]).app, "app.ts");
+  assertEquals(readCommandLine(["--", "--app.ts"]).app, "--app.ts");
+  const { task, more } = readCommandLine(["scale", "-1"]);
+  assertEquals([task, more], ["scale", -1]);
+});
+
+test("readCommandLine() tells which options without a value were written", () => {
+  assertEquals(readCommandLine(["status", "--json"]).switches, ["json"]);
+  const { help, version } = readCommandLine(["-v"]);
+  assertEquals([help, version], [false, true]);
+  // What stands beside it need not go together.
+  assertEquals(readCommandLine(["stop", "app.ts", "-h"]).help, true);
+});
+
+test("readCommandLine() says which option was probably meant", () => {
+  const remedyOf = (arg: string) =>
+    assertThrows(() => readCommandLine([arg]), CommandError).remedy;
+  assertStringIncludes(remedyOf("--wrokers=2"), "Did you mean --workers?");
+  assertStringIncludes(remedyOf("--qqqqqqqq"), "headgate --help");
+  assertStringIncludes(remedyOf("-z"), "headgate --help");
 });

@@ -88,7 +88,7 @@ const rooms: readonly Room[] = [
 /** Who alone may import what. */
 const closed: readonly { target: RegExp; importers: RegExp }[] = [
   { target: /^@std\/log$/, importers: /^src\/log\.ts$/ },
-  { target: /^@std\/cli\//, importers: /^src\/cli\.ts$/ },
+  { target: /^@std\/cli\//, importers: /^src\/command_line\.ts$/ },
   {
     target: /^src\/(body|response)\.ts$/,
     importers: /^src\/(body|response|wire_exchange|connection)\.ts$/,
