@@ -1,11 +1,11 @@
 /** What the command line serves, by its kind, asked over real sockets. */
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import process from "node:process";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { freePort } from "./support/free_port.ts";
 import { Command } from "./support/command.ts";
 import { startProgram } from "./support/program.ts";
 
@@ -69,18 +69,6 @@ test("a program that runs on after its response may end before the server", asyn
     await rm(directory, { recursive: true, force: true, maxRetries: 5 });
   }
 });
-
-/** A port that nobody has. Another may take it before it is used: that is
- * unlikely, and shows. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) =>
-    server.listen(0, "127.0.0.1", () => resolve())
-  );
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
-}
 
 const saying = (port: number, more = "") =>
   `export default {

@@ -30,6 +30,7 @@ import { nodeConnect } from "../../adapters/node.ts";
 import type { Program, ProgramCommand } from "../../src/backend_host.ts";
 import { StreamError } from "../../src/errors.ts";
 import type { ByteStream, ConnectOptions } from "../../src/stream.ts";
+import { freePort } from "../support/free_port.ts";
 import { sourceArgs } from "../support/source_program.ts";
 import {
   conform,
@@ -111,15 +112,6 @@ conform("says in vain whom it has connected to", async (_, transport) => {
   const unknown = await codes({ hostname: "nowhere.invalid", port: 80 });
   assertMatch(unknown!, /^(ENOTFOUND|EAI_AGAIN)$/); // there may be nobody to ask
 });
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 test("backendHost connects with what the runtime has", async () => {
   assertEquals(backendHost.connect, connectOf[runtime]);

@@ -8,13 +8,13 @@ import {
 } from "@std/assert";
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { programCommand } from "../../adapters/child_process.ts";
 import { daemonHost } from "../../adapters/daemon_host.ts";
+import { freePort } from "../support/free_port.ts";
 import { sourceArgs } from "../support/source_program.ts";
 import { until } from "./fixture.ts";
 
@@ -93,15 +93,6 @@ test("bind() accepts nothing, so that a client of the first moment is served", a
   assertEquals(counts.lost, 0);
   assert(counts.answered! > 0);
 });
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 // ---- Channels ----
 

@@ -30,51 +30,21 @@ import {
   type CgiOptions,
 } from "../../src/apps/cgi.ts";
 import type { AccessRecord, Handler } from "../../src/exchange.ts";
-import type { Logger } from "../../src/logger.ts";
 import { serveHandler, type Server } from "../../src/serve.ts";
 import { latin1, octets } from "../support/octets.ts";
+import { LineLog } from "../support/line_log.ts";
 import { RawClient } from "../support/raw_client.ts";
 import { type ParsedResponse, parseResponses } from "../support/responses.ts";
 import { findTool } from "../support/tool.ts";
-import { Watch } from "../support/watch.ts";
 
 const onUnix = process.platform !== "win32";
-
-/** Keeps log lines. */
-class Lines implements Logger {
-  readonly lines: string[] = [];
-  readonly #watch = new Watch();
-
-  #add(level: string, message: string): void {
-    this.lines.push(`${level} ${message}`);
-    this.#watch.changed();
-  }
-
-  debug(): void {}
-  info = (message: string): void => this.#add("info", message);
-  warn = (message: string): void => this.#add("warn", message);
-  error = (message: string): void => this.#add("error", message);
-
-  get text(): string {
-    return this.lines.join("\n");
-  }
-
-  /** Waits for a line. */
-  until(pattern: RegExp): Promise<void> {
-    return this.#watch.until(
-      () => pattern.test(this.text),
-      String(pattern),
-      () => this.text,
-    );
-  }
-}
 
 /** A gateway before a directory of programs. */
 class Bench implements AsyncDisposable {
   readonly directory: string = realpathSync(
     mkdtempSync(join(tmpdir(), "headgate-cgi-")),
   );
-  readonly log: Lines = new Lines();
+  readonly log: LineLog = new LineLog();
   readonly records: AccessRecord[] = [];
   #server: Server | undefined;
 
@@ -519,7 +489,7 @@ test("cgi(): what a program writes to standard error goes to the log", async () 
   const path = bench.path("talk");
   await bench.log.until(/two/);
   await bench.log.until(/ended with/);
-  assertEquals(bench.log.lines.toSorted(), [
+  assertEquals(bench.log.told.toSorted(), [
     `error ${path}: one\\x1b[2J`,
     `error ${path}: two`,
     `warn ${path}: ended with 3`,
@@ -602,7 +572,7 @@ test("cgi(): what is no program of the directory", async () => {
   assertEquals(await statusOf("/outward"), 404);
   assertEquals(await statusOf("/../etc/passwd"), 404);
   assertEquals(await statusOf("/text"), 403);
-  assertEquals(bench.log.lines, [
+  assertEquals(bench.log.told, [
     "warn /text names a file that may not be executed",
   ]);
   assertEquals(text(await bench.ask("/dir/")), "/dir/index.cgi");
@@ -706,7 +676,7 @@ test("cgi(): a program that has ended in time is left alone", async () => {
   assertEquals(text(await bench.ask("/fast")), "ok");
   // Its time would be over before that of the next one.
   assertEquals((await bench.ask("/slow")).status, 504);
-  assertEquals(bench.log.lines.length, 1, bench.log.text);
+  assertEquals(bench.log.told.length, 1, bench.log.text);
 });
 
 test("cgi(): time in which a client sends nothing is not the program's", async () => {
@@ -803,7 +773,7 @@ test("cgi(): a client that leaves once it has its response ends nothing", async 
   await client.close();
   writeFileSync(bench.path("left"), "");
   await pidIn(bench.path("after"));
-  assertEquals(bench.log.lines, []);
+  assertEquals(bench.log.told, []);
 });
 
 test("cgi(): so many programs at a time, and so many who wait", async () => {

@@ -1,7 +1,6 @@
 /** Servers whose application, neighbours or file system mean them no good. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import process from "node:process";
 import {
   accepts,
@@ -10,6 +9,7 @@ import {
   testDaemon,
   until,
 } from "../support/daemon.ts";
+import { freePort } from "../support/free_port.ts";
 
 testDaemon(
   "a child of the application's that outlives it does not keep the port",
@@ -119,15 +119,6 @@ testDaemon("an onStarting that never ends can be stopped", async (daemon) => {
   assertEquals(await server.ended(), 0);
   assertEquals(daemon.processes(), []);
 });
-
-/** A port that nobody has, just now. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 testDaemon(
   "of servers that start at once on one port, one has it",

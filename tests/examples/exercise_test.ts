@@ -19,14 +19,8 @@ import { everySplit } from "../support/every_split.ts";
 import { MemoryStream } from "../support/memory_stream.ts";
 import { octets } from "../support/octets.ts";
 import { RawClient } from "../support/raw_client.ts";
-import {
-  exchange,
-  exchangeSlowly,
-  LineLog,
-  only,
-  serving,
-  text,
-} from "./fixture.ts";
+import { exchange, exchangeSlowly, only, serving, text } from "./fixture.ts";
+import { LineLog } from "../support/line_log.ts";
 
 const get = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 const post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab\ncd";

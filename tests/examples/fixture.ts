@@ -3,7 +3,6 @@
 import {
   type Address,
   type Application,
-  type Logger,
   serve,
   type ServeOptions,
   type Server,
@@ -13,44 +12,7 @@ import { singly } from "../support/every_split.ts";
 import { octets } from "../support/octets.ts";
 import { RawClient } from "../support/raw_client.ts";
 import { type ParsedResponse, parseResponses } from "../support/responses.ts";
-import { Watch } from "../support/watch.ts";
-
-/** Keeps every line, for a test to read or to wait for. */
-export class LineLog implements Logger {
-  /** Each line behind its level. */
-  readonly lines: string[] = [];
-  readonly #watch = new Watch();
-
-  debug(message: string): void {
-    this.#keep("debug", message);
-  }
-
-  info(message: string): void {
-    this.#keep("info", message);
-  }
-
-  warn(message: string): void {
-    this.#keep("warn", message);
-  }
-
-  error(message: string): void {
-    this.#keep("error", message);
-  }
-
-  /** Settles when a line matches. Rejects after ten seconds. */
-  until(pattern: RegExp): Promise<void> {
-    return this.#watch.until(
-      () => this.lines.some((line) => pattern.test(line)),
-      String(pattern),
-      () => this.lines.join("\n"),
-    );
-  }
-
-  #keep(level: string, message: string): void {
-    this.lines.push(`${level} ${message}`);
-    this.#watch.changed();
-  }
-}
+import { LineLog } from "../support/line_log.ts";
 
 /** Where an example is served, and what it logs. */
 export interface Served {

@@ -4,7 +4,7 @@ import { assertEquals } from "@std/assert";
 import mounted, { site } from "../../examples/mounted.ts";
 import { detectTransport, fetchHandler, serveHandler } from "../../mod.ts";
 import type { Handler } from "../../mod.ts";
-import { LineLog } from "./fixture.ts";
+import { LineLog } from "../support/line_log.ts";
 
 /** Asks for each of what the example has. */
 async function assertServes(

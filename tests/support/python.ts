@@ -15,7 +15,7 @@ import {
 import type { LeveledLogger } from "../../src/log.ts";
 import { serveHandler, type Server } from "../../src/serve.ts";
 import { RawClient } from "./raw_client.ts";
-import { Watch } from "./watch.ts";
+import { LineLog } from "./line_log.ts";
 
 /** Where the applications of these tests are. */
 export const pythonApplications: string = resolve("tests/pythonapps");
@@ -64,19 +64,19 @@ export class ServedPython implements AsyncDisposable {
   readonly address: string;
 
   readonly #server: Server;
-  readonly #watch: Watch;
+  readonly #log: LineLog;
   readonly #graceSeconds: number | undefined;
 
   private constructor(
     application: PythonApplication,
     server: Server,
-    log: RecordingLog,
+    log: LineLog,
     graceSeconds: number | undefined,
   ) {
     this.application = application;
     this.#server = server;
     this.lines = log.lines;
-    this.#watch = log.watch;
+    this.#log = log;
     this.#graceSeconds = graceSeconds;
     this.address = `http://127.0.0.1:${server.addresses[0]?.port}`;
   }
@@ -86,7 +86,7 @@ export class ServedPython implements AsyncDisposable {
     application: string,
     { graceSeconds, ...options }: ServedOptions = {},
   ): Promise<ServedPython> {
-    const log = new RecordingLog();
+    const log = new LineLog();
     const python = await startPython({
       ...defaults(log),
       ...options,
@@ -125,14 +125,8 @@ export class ServedPython implements AsyncDisposable {
   }
 
   /** Waits for a record of the log. */
-  async logged(pattern: RegExp): Promise<string> {
-    const find = () => this.lines.find((line) => pattern.test(line));
-    await this.#watch.until(
-      () => find() !== undefined,
-      String(pattern),
-      () => this.lines.join("\n"),
-    );
-    return find() ?? "";
+  logged(pattern: RegExp): Promise<string> {
+    return this.#log.until(pattern);
   }
 
   /** Ends the gateway, then the application. */
@@ -176,36 +170,6 @@ function defaults(log: LeveledLogger): Omit<PythonOptions, "application"> {
     host: backendHost,
     log,
   };
-}
-
-class RecordingLog implements LeveledLogger {
-  readonly lines: string[] = [];
-  readonly watch = new Watch();
-
-  debug(message: string): void {
-    this.#keep("debug", message);
-  }
-
-  info(message: string): void {
-    this.#keep("info", message);
-  }
-
-  warn(message: string): void {
-    this.#keep("warn", message);
-  }
-
-  error(message: string): void {
-    this.#keep("error", message);
-  }
-
-  critical(message: string): void {
-    this.#keep("critical", message);
-  }
-
-  #keep(level: string, message: string): void {
-    this.lines.push(`${level} ${message}`);
-    this.watch.changed();
-  }
 }
 
 /** A directory that is removed at the end of the scope. */
