@@ -1,8 +1,9 @@
 /** One server under measurement: a process of its own, on a core of its own. */
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import process from "node:process";
+import { freePort } from "../scripts/free_port.mjs";
 
 const startDeadlineMs = 20_000;
 const stopDeadlineMs = 5_000;
@@ -153,16 +154,5 @@ function accepts(port) {
       resolve(true);
     });
     socket.on("error", () => resolve(false));
-  });
-}
-
-/** A port that nothing listens on. */
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().on("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
   });
 }

@@ -5,13 +5,13 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { contenders } from "../bench/contenders.mjs";
 import { root } from "../bench/place.mjs";
+import { freePort } from "../scripts/free_port.mjs";
 import { Connection } from "./connection.mjs";
 import { cpuSeconds, kill, marked, parentOf, signal } from "./processes.mjs";
 import { makeRequest } from "./requests.mjs";
@@ -369,14 +369,3 @@ export function programs(paths) {
 /** The names of Headgate's runtimes, and of its peers. */
 export const runtimes = Object.keys(entry);
 export const peers = ["gunicorn", "pm2"];
-
-/** A port that nothing listens on. */
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().on("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
-  });
-}

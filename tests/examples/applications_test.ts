@@ -215,13 +215,14 @@ test("middleware lets startResponse replace the head", async () => {
   });
 });
 
-test("upload counts and hashes 100 MiB in flat memory", async () => {
+test("upload counts and hashes 200 MiB in flat memory", async () => {
   await serving(upload, async ({ address }) => {
     // A runtime takes some memory to become warm.
     await uploadMebibytes(address, 20);
     const before = process.memoryUsage().rss;
-    const peak = await uploadMebibytes(address, 100);
-    assertLess(peak - before, 50 * 1024 * 1024);
+    const peak = await uploadMebibytes(address, 200);
+    // V8 lets 64 MiB of octets pass before it looks for those that are free.
+    assertLess(peak - before, 128 * 1024 * 1024);
   });
 });
 

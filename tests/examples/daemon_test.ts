@@ -7,8 +7,8 @@ import { join, resolve } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { bundle } from "../support/bundle.ts";
 import { RawClient } from "../support/raw_client.ts";
 import { exchange, text } from "./fixture.ts";
 
@@ -92,18 +92,6 @@ async function withDaemon(use: (daemon: Daemon) => Promise<void>) {
   } finally {
     await rm(directory, { recursive: true });
   }
-}
-
-async function bundle(file: string, outfile: string): Promise<string> {
-  await promisify(execFile)("node_modules/.bin/esbuild", [
-    file,
-    "--bundle",
-    "--platform=node",
-    "--format=esm",
-    "--define:import.meta.main=false",
-    `--outfile=${outfile}`,
-  ]);
-  return outfile;
 }
 
 function isGone(pid: number): boolean {

@@ -1,14 +1,14 @@
 /** The commands that the examples give, run as a reader would run them. */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
-import { promisify } from "node:util";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { exchangeSlowly, text } from "./fixture.ts";
+import { bundle } from "../support/bundle.ts";
 import { Watch } from "../support/watch.ts";
+import { exchangeSlowly, text } from "./fixture.ts";
 
 const onNode = process.versions["deno"] === undefined &&
   process.versions["bun"] === undefined;
@@ -77,18 +77,9 @@ async function compiling(use: (compile: Compile) => Promise<void>) {
   }
   const directory = await mkdtemp(join(tmpdir(), "headgate-"));
   try {
-    await use(async (file) => {
-      const outfile = join(directory, `${basename(file, ".ts")}.mjs`);
-      await promisify(execFile)("node_modules/.bin/esbuild", [
-        file,
-        "--bundle",
-        "--platform=node",
-        "--format=esm",
-        "--define:import.meta.main=false",
-        `--outfile=${outfile}`,
-      ]);
-      return outfile;
-    });
+    await use((file) =>
+      bundle(file, join(directory, `${basename(file, ".ts")}.mjs`))
+    );
   } finally {
     await rm(directory, { recursive: true });
   }
