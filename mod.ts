@@ -23,7 +23,7 @@ import type { CgiOptions } from "./src/apps/cgi.ts";
 import type { FastCgiServer } from "./src/apps/fastcgi_server.ts";
 import type { PythonApplication } from "./src/apps/python.ts";
 import type { FilesOptions } from "./src/apps/files.ts";
-import { countMemoryBy } from "./src/apps/held_body.ts";
+import { countMemoryBy } from "./src/apps/memory_count.ts";
 import { wsgi, type WsgiOptions } from "./src/apps/wsgi.ts";
 import { serveHandler, type ServeOptions, type Server } from "./src/serve.ts";
 import type { Handler } from "./src/exchange.ts";

@@ -11,7 +11,7 @@ import {
   loadDevHost,
 } from "../adapters/detect.ts";
 import { findMemoryCount } from "../adapters/memory_count.ts";
-import { countMemoryBy } from "./apps/held_body.ts";
+import { countMemoryBy } from "./apps/memory_count.ts";
 import { run } from "./cli.ts";
 import { useTimers } from "./later.ts";
 

@@ -4,25 +4,24 @@
  * of text or octets counts, a stream, a blob and a file do not. That is tried on
  * samples once; where it is not as this was written for, nothing is held.
  */
+import {
+  type FindMemoryCount,
+  type MemoryCount,
+  memoryCount,
+} from "./memory_count.ts";
 import { RuntimeResponse } from "./runtime_response.ts";
 
-/** How many bytes of memory the runtime counts for an object, apart from what it
- * refers to. */
-export type MemoryCount = (value: object) => number;
-
-let find: () => MemoryCount | undefined = () => undefined;
-let held: ((response: Response) => boolean) | undefined;
-
-/** Says how memory is counted here; `load` is called when it is asked for. */
-export function countMemoryBy(load: () => MemoryCount | undefined): void {
-  find = load;
-  held = undefined;
-}
+let judged: FindMemoryCount | undefined;
+let held: (response: Response) => boolean = () => false;
 
 /** Whether reading the body gives what is there, and waits for nothing. False
  * where nothing tells. */
 export function isHeld(response: Response): boolean {
-  held ??= judge(find());
+  const find = memoryCount();
+  if (find !== judged) {
+    judged = find;
+    held = judge(find());
+  }
   return held(response);
 }
 

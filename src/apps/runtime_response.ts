@@ -12,6 +12,6 @@ interface StandIn {
   readonly [runtimes]?: typeof Response;
 }
 
-/** What `Response` was when the process began. */
+/** What `Response` was before ours stood in for it. */
 export const RuntimeResponse: typeof Response =
   (Response as StandIn)[runtimes] ?? Response;

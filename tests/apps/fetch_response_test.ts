@@ -9,7 +9,7 @@ import {
 } from "@std/assert";
 import { findMemoryCount } from "../../adapters/memory_count.ts";
 import { sendResponse } from "../../src/apps/fetch_response.ts";
-import { countMemoryBy } from "../../src/apps/held_body.ts";
+import { countMemoryBy } from "../../src/apps/memory_count.ts";
 import { ApplicationError, StreamError } from "../../src/errors.ts";
 import {
   bytes,

@@ -1,11 +1,11 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { findMemoryCount } from "../../adapters/memory_count.ts";
+import { isHeld } from "../../src/apps/held_body.ts";
 import {
   countMemoryBy,
-  isHeld,
   type MemoryCount,
-} from "../../src/apps/held_body.ts";
+} from "../../src/apps/memory_count.ts";
 
 /** Has memory counted as `count` says for the length of `run`. */
 async function counting(
