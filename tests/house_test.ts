@@ -12,6 +12,7 @@ import {
   checkMap,
   checkReachable,
   checkRuntimeNames,
+  checkStart,
   type SourceFile,
 } from "./support/house.ts";
 import { importsOf, tokenize } from "./support/source.ts";
@@ -49,6 +50,10 @@ test("the house: nothing under src/ names a runtime", () => {
 
 test("the house: everything is reached from mod.ts or src/bin.ts", () => {
   assertEquals(checkReachable(house(), ["mod.ts", "src/bin.ts"]), []);
+});
+
+test("the house: a start loads what it needs", () => {
+  assertEquals(checkStart(house(), "src/bin.ts"), []);
 });
 
 test("the house: src/README.md names every file, and no other", () => {
@@ -238,6 +243,29 @@ test("checkReachable() finds a file that nothing leads to", () => {
     "src/orphan.ts is reached from none of mod.ts",
   ]);
   assertEquals(checkReachable(files, ["mod.ts", "src/orphan.ts"]), []);
+});
+
+test("checkStart() finds what is loaded too early", () => {
+  const files = (text: string) => [
+    file("src/bin.ts", `import { a } from "./cli.ts";`),
+    file("src/cli.ts", text),
+  ];
+  const complaints = (text: string) => checkStart(files(text), "src/bin.ts");
+  const early = "src/cli.ts has src/daemon/launcher.ts loaded at each start";
+  for (
+    const text of [
+      `import { launch } from "./daemon/launcher.ts";`,
+      `export * from "./daemon/launcher.ts";`,
+      `import "./daemon/launcher.ts";`,
+    ]
+  ) assertEquals(complaints(text), [early], text);
+  for (
+    const text of [
+      `const { launch } = await import("./daemon/launcher.ts");`,
+      `import type { Launch } from "./daemon/launcher.ts";`,
+      `import { roleVariable } from "./daemon/role.ts";`,
+    ]
+  ) assertEquals(complaints(text), [], text);
 });
 
 test("checkMap() finds what the map leaves out and what it made up", () => {

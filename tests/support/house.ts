@@ -190,6 +190,30 @@ export function checkReachable(
     .map(({ path }) => `${path} is reached from none of ${roots.join(", ")}`);
 }
 
+/** What a start does without, unless it is asked for: every module costs time,
+ * and some what they touch of the runtime. */
+const onDemand =
+  /^src\/(daemon\/(?!role\.)|fastcgi\/|python\/|dev|hooks\.|outside\.|backends\.|completions\.|config_(file|report)\.|help_page\.|apps\/(fetch|to_|held_|kept_|streamed_|pending_|light_|runtime_|mount|lint|files|file_path|cgi|scgi|python|server_address))|^adapters\/(?!(detect|memory_count)\.)/;
+
+/** Complains of files that are loaded before the program runs, and only some
+ * need. */
+export function checkStart(
+  files: readonly SourceFile[],
+  program: string,
+): string[] {
+  const byPath = new Map(files.map((file) => [file.path, file]));
+  const loaded = new Map([[program, ""]]);
+  for (const [path] of loaded) {
+    for (const one of importsOf(byPath.get(path)?.text ?? "")) {
+      const target = resolve(path, one.specifier);
+      if (one.typeOnly || one.onDemand || loaded.has(target)) continue;
+      loaded.set(target, path);
+    }
+  }
+  return [...loaded].filter(([path]) => onDemand.test(path))
+    .map(([path, importer]) => `${importer} has ${path} loaded at each start`);
+}
+
 /** Complains of files that the map of the house does not name, and of names on
  * the map that are no file. The map names a file in backquotes, one of src/ by
  * its path from there. */

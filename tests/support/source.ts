@@ -15,6 +15,8 @@ export interface Import {
   readonly specifier: string;
   /** True when nothing of it is left once the types are gone. */
   readonly typeOnly: boolean;
+  /** True of an `import()`, whose module is not loaded before. */
+  readonly onDemand?: true;
 }
 
 const tokenAt = {
@@ -146,7 +148,11 @@ function importAt(tokens: readonly Token[], at: number): Import | undefined {
   if (next?.text === "(") {
     const name = tokens[at + 1];
     return name?.kind === "text"
-      ? { specifier: name.text, typeOnly: tokens[at - 2]?.text === "typeof" }
+      ? {
+        specifier: name.text,
+        typeOnly: tokens[at - 2]?.text === "typeof",
+        onDemand: true,
+      }
       : undefined;
   }
   return clauseAt(tokens, at);
