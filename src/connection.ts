@@ -20,10 +20,12 @@ import type { Gate } from "./gate.ts";
 import { CR, LF } from "./http/bytes.ts";
 import { firstLine, type ParsedHead, parseRequestHead } from "./http/head.ts";
 import { HeadReader } from "./http/head_reader.ts";
-import { reasonPhrase } from "./http/status.ts";
 import type { Limits } from "./limits.ts";
 import { describeFault, escapeForLog, traceOf } from "./logger.ts";
-import { type Terms, WireResponse } from "./response.ts";
+import { nextTurn } from "./next_turn.ts";
+import { termsOfNone, writeRefusal, writeStatus } from "./own_answer.ts";
+import type { WireResponse } from "./response.ts";
+import { StallWatch } from "./stall.ts";
 import type { ByteStream } from "./stream.ts";
 import { Wire } from "./wire.ts";
 import { WireExchange } from "./wire_exchange.ts";
@@ -67,12 +69,8 @@ export class Connection {
   #emptyLineSkipped = false;
   /** How much of an unfinished head has been looked at. */
   #examined = 0;
-  // What tick saw last time, to tell slow from stalled.
-  #writesSeen = -1;
-  #stalledSince = 0;
-  #contentSeen: Content | undefined;
-  #waitsSeen = 0;
-  #waitingSince = 0;
+  /** Made once there is something to be watched. */
+  #stalls: StallWatch | undefined;
   readonly #peerGone = (): void => this.#exchange?.peerGone();
 
   constructor(gate: Gate, stream: ByteStream) {
@@ -343,7 +341,7 @@ export class Connection {
         return false;
       }
       const replacement = exchange.replaceResponse();
-      sayStatus(replacement, backend?.status ?? 500, undefined);
+      writeStatus(replacement, backend?.status ?? 500);
       return this.#finish(exchange);
     }
     if (refusal !== undefined) {
@@ -368,10 +366,8 @@ export class Connection {
         describeFault(error)
       }`,
     );
-    const terms = exchange ??
-      (line.startsWith("HEAD ") ? headRefusal : refusal);
-    const response = new WireResponse(this.#wire, terms, withoutContent);
-    sayStatus(response, error.status, error.message, true);
+    const terms = exchange ?? termsOfNone(line.startsWith("HEAD "));
+    const response = writeRefusal(this.#wire, terms, error);
     this.#recordResponse(exchange, response, error.status);
   }
 
@@ -397,10 +393,8 @@ export class Connection {
     const { now, limits } = this.#gate;
     const wire = this.#wire;
     if (wire.stalled) {
-      if (wire.writes !== this.#writesSeen) {
-        this.#writesSeen = wire.writes;
-        this.#stalledSince = now;
-      } else if (now - this.#stalledSince >= limits.sendSeconds) {
+      this.#stalls ??= new StallWatch();
+      if (this.#stalls.inSending(wire, limits.sendSeconds, now)) {
         this.#gate.log.debug(`${this.#peer()}: does not take its response`);
         return this.#stream.reset();
       }
@@ -410,13 +404,8 @@ export class Connection {
     if (
       content !== undefined && content.awaiting && this.#phase !== LINGER
     ) {
-      if (
-        content !== this.#contentSeen || content.waits !== this.#waitsSeen
-      ) {
-        this.#contentSeen = content;
-        this.#waitsSeen = content.waits;
-        this.#waitingSince = now;
-      } else if (now - this.#waitingSince >= limits.bodySeconds) {
+      this.#stalls ??= new StallWatch();
+      if (this.#stalls.inReceiving(content, limits.bodySeconds, now)) {
         return this.#contentTooSlow(this.#exchange!);
       }
     }
@@ -538,47 +527,4 @@ export class Connection {
       this.#gate.log.error(`Access log: ${traceOf(error)}`);
     }
   }
-}
-
-/** How a refusal is framed when there is no request to go by. */
-const refusal: Terms = {
-  version: 11,
-  toHead: false,
-  mayPersist: () => false,
-};
-const headRefusal: Terms = { ...refusal, toHead: true };
-const withoutContent = { withoutContinue() {} };
-
-/** Writes a whole response of ours. */
-function sayStatus(
-  response: WireResponse,
-  status: number,
-  message: string | undefined,
-  close = false,
-): void {
-  const line = `${status} ${reasonPhrase(status)}\n`;
-  const content = new TextEncoder().encode(
-    message === undefined ? line : `${line}${message}\n`,
-  );
-  const fields: [string, string][] = [[
-    "Content-Type",
-    "text/plain; charset=utf-8",
-  ]];
-  if (close) fields.push(["Connection", "close"]);
-  response.start(status, reasonPhrase(status), fields, content.length);
-  // The head is small and so is this, so it is copied; but where the wire has
-  // failed already, the loop learns of it from its next read.
-  response.write(content)?.catch(() => {});
-  response.end();
-}
-
-/** Lets everything else that is ready have its turn. */
-function nextTurn(): Promise<void> {
-  const { setImmediate } = globalThis as {
-    setImmediate?: (run: () => void) => void;
-  };
-  return new Promise((resolve) => {
-    if (setImmediate === undefined) setTimeout(resolve, 0);
-    else setImmediate(resolve);
-  });
 }

@@ -5,6 +5,7 @@
  */
 import { ApplicationError, StreamError } from "../errors.ts";
 import type { Exchange, ResponseFields } from "../exchange.ts";
+import { nextTurn } from "../next_turn.ts";
 import type { MaybePromise } from "../stream.ts";
 import { describe } from "./contract.ts";
 import type { ResponseHead } from "./response_parts.ts";
@@ -258,15 +259,4 @@ async function settled<T>(promise: Promise<T>): Promise<T | typeof waiting> {
     if (outcome !== waiting) break;
   }
   return outcome;
-}
-
-/** Lets everything else that is ready have its turn. */
-function nextTurn(): Promise<void> {
-  const { setImmediate } = globalThis as {
-    setImmediate?: (run: () => void) => void;
-  };
-  return new Promise((resolve) => {
-    if (setImmediate === undefined) setTimeout(resolve, 0);
-    else setImmediate(resolve);
-  });
 }

@@ -62,9 +62,19 @@ const rooms: readonly Room[] = [
     types: /^src\/(stream|exchange|gate|wire|http\/head)\.ts$/,
   },
   {
+    files: /^src\/own_answer\.ts$/,
+    imports: /^src\/(response|http\/.*)\.ts$/,
+    types: /^src\/(wire|errors)\.ts$/,
+  },
+  {
+    files: /^src\/stall\.ts$/,
+    imports: nothing,
+    types: /^src\/(body|wire)\.ts$/,
+  },
+  {
     files: /^src\/connection\.ts$/,
     imports:
-      /^src\/(wire|wire_exchange|body|response|http\/.*|errors|limits|logger)\.ts$/,
+      /^src\/(wire|wire_exchange|body|response|own_answer|stall|next_turn|http\/.*|errors|limits|logger)\.ts$/,
     types: doors,
   },
   {
@@ -91,9 +101,12 @@ const closed: readonly { target: RegExp; importers: RegExp }[] = [
   { target: /^@std\/cli\//, importers: /^src\/command_line\.ts$/ },
   {
     target: /^src\/(body|response)\.ts$/,
-    importers: /^src\/(body|response|wire_exchange|connection)\.ts$/,
+    importers: /^src\/(body|response|wire_exchange|own_answer|connection)\.ts$/,
   },
-  { target: /^src\/wire_exchange\.ts$/, importers: /^src\/connection\.ts$/ },
+  {
+    target: /^src\/(wire_exchange|own_answer|stall)\.ts$/,
+    importers: /^src\/connection\.ts$/,
+  },
   { target: /^src\/connection\.ts$/, importers: /^src\/gateway\.ts$/ },
   {
     // Public, because buffered reading over a ByteStream is of use by itself.
