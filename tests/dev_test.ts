@@ -382,6 +382,7 @@ class Desk {
 
   readonly host: Host = only<Host>({
     pid: 1,
+    inUtc: () => false,
     env: {},
     cwd: () => "/srv/app",
     isTerminal: () => false,

@@ -103,6 +103,7 @@ class Ground {
 
   readonly host: Host = only<Host>({
     pid: 700,
+    inUtc: () => false,
     env: {},
     isTerminal: () => false,
     write: (output, text) => {
