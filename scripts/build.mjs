@@ -90,6 +90,7 @@ async function bundleProgram(outdir) {
 /** What a start loads on every runtime, or on most. */
 const everyStart = [
   "src/cli.ts",
+  "src/apps/memory_count.ts",
   "adapters/accept_queue.ts",
   "adapters/endpoint.ts",
   "adapters/file_url.ts",

@@ -48,6 +48,28 @@ test("the version is told alike everywhere", async () => {
   }
 });
 
+test("a start reads few files of the package", async () => {
+  const program = await readFile(join(root, "dist", "cli.js"), "utf8");
+  const core = importedBy(program);
+  assertEquals(core.length, 1);
+  // The process and the transport of each runtime, one of which a start loads.
+  const adapters = [...program.matchAll(
+    /(\w+(?:Transport|rocessHost)) \} = await import\(String\("\.\/([\w.-]+)"/g,
+  )];
+  assertEquals(adapters.length, 5);
+  for (const [, name, file] of adapters) {
+    const text = await readFile(join(root, "dist", file ?? ""), "utf8");
+    const others = importedBy(text).filter((one) => !core.includes(one));
+    assertEquals(others, [], name);
+  }
+});
+
+/** The files beside it that a file of `dist/` has loaded with it. */
+function importedBy(text: string): string[] {
+  const statements = text.matchAll(/^(?:import|\} from) "\.\/([\w.-]+)";$/gm);
+  return Array.from(statements, ([, file = ""]) => file);
+}
+
 test("the npm package holds what it needs and nothing else", async () => {
   await withPackage(async (tarball) => {
     const { stdout } = await run("tar", ["-tzf", tarball], root);
