@@ -16,6 +16,7 @@ import { explainListen } from "../listen_errors.ts";
 import { openLogs } from "../log_files.ts";
 import { clearStaleSockets } from "../socket_files.ts";
 import type { Address } from "../stream.ts";
+import { type Clock, realClock } from "./clock.ts";
 import type {
   BoundSockets,
   ChildProcess,
@@ -62,6 +63,7 @@ export async function launch(
   { config, args, configFile, daemon, attend }: Launch,
   host: Host,
   daemonHost: DaemonHost,
+  clock: Clock = realClock,
 ): Promise<number> {
   if (config.pidfile !== undefined) {
     await refuseIfRunning(config.pidfile, daemonHost);
@@ -93,16 +95,16 @@ export async function launch(
     detached: true,
   });
   close();
-  return daemon
-    ? await waitUntilReady(arbiter, config, host, daemonHost)
-    : await accompany(arbiter, config, host, daemonHost, (signal, ready) =>
-      attend?.({
-        addresses: held.map(({ address }) =>
-          address
-        ),
-        ready,
-        signal,
-      }));
+  if (daemon) return await waitUntilReady(arbiter, config, host, daemonHost);
+  const addresses = held.map(({ address }) => address);
+  return await accompany(
+    arbiter,
+    config,
+    host,
+    daemonHost,
+    clock,
+    (signal, ready) => attend?.({ addresses, ready, signal }),
+  );
 }
 
 // ---- Sockets ----
@@ -206,13 +208,14 @@ const forwarded: readonly DaemonSignal[] = [
 
 const stopping: readonly DaemonSignal[] = ["SIGINT", "SIGQUIT", "SIGTERM"];
 
-const followSeconds = 0.25;
+const followMs = 250;
 
 async function accompany(
   arbiter: ChildProcess,
   { pidfile }: Config,
   host: Host,
   daemonHost: DaemonHost,
+  clock: Clock,
   attend: (
     signal: RunningServer["signal"],
     ready: RunningServer["ready"],
@@ -247,8 +250,8 @@ async function accompany(
   // After SIGUSR2 another arbiter goes on, which is no child of ours; and after
   // that one, whoever has the pidfile.
   while (pid !== arbiter.pid) {
-    while (daemonHost.isAlive(pid)) await pause(followSeconds);
-    const next = await successorOf(pid, pidfile, daemonHost);
+    while (daemonHost.isAlive(pid)) await clock.sleep(followMs);
+    const next = await successorOf(pid, pidfile, daemonHost, clock);
     if (next === undefined) break;
     pid = next;
     for (const signal of unheard.splice(0)) daemonHost.kill(pid, signal);
@@ -261,23 +264,24 @@ async function accompany(
 }
 
 /** Between two arbiters nobody has the pidfile for a moment. */
-const handoverSeconds = 2;
+const handoverMs = 2000;
 
 /** The arbiter that has taken the pidfile, or is about to, after another one. */
 async function successorOf(
   former: number,
   pidfile: string | undefined,
   daemonHost: DaemonHost,
+  clock: Clock,
 ): Promise<number | undefined> {
   if (pidfile === undefined) return undefined;
   const plain = daemonPaths(pidfile, daemonHost);
   const files = [plain.pidfile, successorPaths(plain).pidfile];
-  for (let waited = 0; waited < handoverSeconds; waited += followSeconds) {
+  for (let waited = 0; waited < handoverMs; waited += followMs) {
     for (const file of files) {
       const pid = Number(daemonHost.readText(file) ?? NaN);
       if (pid > 0 && pid !== former && daemonHost.isAlive(pid)) return pid;
     }
-    await pause(followSeconds);
+    await clock.sleep(followMs);
   }
   return undefined;
 }
@@ -295,10 +299,6 @@ const signalNumbers: Readonly<Record<string, number>> = {
 /** As a shell has it. */
 function exitCodeOf({ code, signal }: ProcessEnd): number {
   return code ?? 128 + (signalNumbers[signal ?? ""] ?? 0);
-}
-
-function pause(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }
 
 // ---- As a daemon ----

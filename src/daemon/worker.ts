@@ -28,6 +28,7 @@ import { type Logs, openLogs } from "../log_files.ts";
 import { type Logger, traceOf } from "../logger.ts";
 import type { ListenOptions, Transport } from "../stream.ts";
 import { RequestTable } from "../watch.ts";
+import { realClock } from "./clock.ts";
 import type { Channel, DaemonHost } from "./host.ts";
 import {
   type Order,
@@ -120,10 +121,6 @@ interface Ear {
 
 function send(channel: Channel, report: Report): void {
   channel.send(report);
-}
-
-function pause(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }
 
 /** What a worker is made from. */
@@ -383,7 +380,7 @@ class Worker {
       this.#slots.map(({ fd }) => fd).filter((fd) => !this.#fds.has(fd)),
       false,
     );
-    await pause(letGoSeconds);
+    await realClock.sleep(letGoSeconds * 1000);
     await this.#accepting.close();
     await drained;
     // Connections that were accepted while the listeners closed.

@@ -10,6 +10,7 @@ import {
 import { CommandError } from "../../src/command_error.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import type { Flags } from "../../src/settings.ts";
+import { type Clock, realClock } from "../../src/daemon/clock.ts";
 import type {
   ChildProcess,
   DaemonHost,
@@ -24,6 +25,12 @@ import type { Host, PathStatus } from "../../src/host.ts";
 import type { ListenOptions } from "../../src/stream.ts";
 import { settled } from "../support/fake_workers.ts";
 import { only } from "../support/only.ts";
+
+/** Time that passes fifty times as fast. */
+const hastyClock: Clock = {
+  now: () => 50 * realClock.now(),
+  sleep: (ms) => realClock.sleep(ms / 50),
+};
 
 /** An arbiter's process, in the hands of a test. */
 class FakeArbiter implements ChildProcess {
@@ -80,6 +87,7 @@ class Ground {
 
   readonly host: Host = only<Host>({
     pid: 400,
+    inUtc: () => false,
     env: this.env,
     write: (output, text) => {
       this.written[output] += text;
@@ -165,6 +173,7 @@ class Ground {
         { config, args: ["app.ts", "-w2"], configFile: "/c.json", daemon },
         this.host,
         this.daemonHost,
+        hastyClock,
       ),
     );
     for (let turn = 0; turn < 4; turn++) await settled();

@@ -421,6 +421,8 @@ for (const [signal, cuts] of signals) {
     if (!cuts) {
       await until(() => ground.accepting.size === 0, "the listener to close");
       stream.take();
+      // Nobody waits for another request then.
+      stream.end();
     }
     assertEquals(await running, 0);
     assertEquals(stream.outputText.includes("200 OK"), !cuts);
