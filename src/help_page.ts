@@ -61,9 +61,9 @@ as in gracefulTimeout: 10, and the application is app.
 
 Signals: SIGTERM lets running requests end, then exits; a second one exits at
 once. SIGINT (Ctrl+C) does so too, and with workers cuts what runs, as SIGQUIT
-does. With workers there are SIGHUP (reload), SIGUSR1 (reopen), SIGUSR2
-(restart), SIGTTIN and SIGTTOU (one worker more, one less) and, after start,
-SIGWINCH (no workers).
+does. SIGUSR1 opens the log files again. With workers there are SIGHUP (reload),
+SIGUSR2 (restart), SIGTTIN and SIGTTOU (one worker more, one less) and, after
+start, SIGWINCH (no workers).
 Exit codes: 0 stopped; 1 the application or the address is at fault; 2 the
 command line or the configuration is; 3 the workers could not start; 130, 143
 a second signal. Of status: 0 running; 1 dead, and its pidfile is left; 3 not
