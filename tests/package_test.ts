@@ -42,12 +42,6 @@ await server.shutdown();
 await server.finished;
 `;
 
-test("the version is told alike everywhere", async () => {
-  for (const file of ["package.json", "deno.json"]) {
-    assertEquals((await readJson(join(root, file))).version, version);
-  }
-});
-
 test("a start reads few files of the package", async () => {
   const program = await readFile(join(root, "dist", "cli.js"), "utf8");
   const core = importedBy(program);
