@@ -49,6 +49,12 @@ const foreignVariables: Readonly<
   },
 };
 
+/** What an empty variable says. Of the others it says nothing; but whoever
+ * empties a list of those who are believed wants nobody to be. */
+const emptyVariables: Readonly<Record<string, string>> = {
+  "forwarded-allow-ips": "off",
+};
+
 /** Where each option's value comes from. */
 export class Settings {
   readonly #flags: Flags;
@@ -103,7 +109,7 @@ export class Settings {
   #fromEnvironment(name: string): Setting[] | undefined {
     const option = findOption(name);
     const source = variableName(name);
-    const text = this.#env[source];
+    const text = this.#variable(source, name);
     if (option?.variable === false || !text) return undefined;
     const texts = option?.repeatable ? text.trim().split(/\s+/) : [text];
     const example = `${source}=${exampleValue(name)}`;
@@ -112,7 +118,7 @@ export class Settings {
 
   #fromForeignVariable(name: string): Setting[] | undefined {
     const foreign = foreignVariables[name];
-    const text = foreign && this.#env[foreign.variable];
+    const text = foreign && this.#variable(foreign.variable, name);
     if (!foreign || !text) return undefined;
     return [{
       text: foreign.prefix + text,
@@ -120,6 +126,11 @@ export class Settings {
       source: `${foreign.variable} in the environment`,
       example: foreign.example,
     }];
+  }
+
+  #variable(variable: string, name: string): string | undefined {
+    const text = this.#env[variable];
+    return text === "" ? emptyVariables[name] : text;
   }
 
   #fromFile(name: string): Setting[] | undefined {

@@ -103,6 +103,9 @@ test("which proxies are believed", () => {
   });
   const other = { FORWARDED_ALLOW_IPS: "*" };
   assertEquals(readConfig(undefined, {}, other).forwarded.allow, ["*"]);
+  for (const name of ["FORWARDED_ALLOW_IPS", "HEADGATE_FORWARDED_ALLOW_IPS"]) {
+    assertEquals(readConfig(undefined, {}, { [name]: "" }).forwarded.allow, []);
+  }
   const wrong: [Record<string, string>, string][] = [
     [{ "forwarded-allow-ips": "proxy" }, '"proxy" is neither an IP address'],
     [{ "forwarded-allow-ips": "10.1.2.3/8" }, "--forwarded-allow-ips"],

@@ -6,6 +6,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { renameSync } from "node:fs";
+import process from "node:process";
 import {
   accepts,
   answerOf,
@@ -114,6 +115,35 @@ testDaemon("SIGUSR1: log lines go to a new file", async (daemon) => {
   await daemon.untilLogged(/"GET \/print HTTP\/1.1" 200/);
   assertEquals(daemon.read("old.log").length, length);
 });
+
+testDaemon(
+  "SIGUSR1 to a single process: log lines go to a new file",
+  async (daemon) => {
+    const single = daemon.launch([
+      "app.mjs:app",
+      "--bind=127.0.0.1:0",
+      "--log-file=headgate.log",
+      "--access-log=access.log",
+    ]);
+    await daemon.untilLogged("Ready in");
+    const { address } = daemon;
+    const accessed = (name: string) =>
+      /"GET \/ HTTP\/1.1" 200/
+        .test(daemon.read(name));
+    await get(address);
+    await daemon.until(() => accessed("access.log"), "the first line");
+    for (const name of ["headgate", "access"]) {
+      renameSync(daemon.path(`${name}.log`), daemon.path(`${name}.old`));
+    }
+    process.kill(single.pid, "SIGUSR1");
+    await daemon.untilLogged("SIGUSR1: log files reopened");
+    const { length } = daemon.read("access.old");
+    await get(address);
+    await daemon.until(() => accessed("access.log"), "the second line");
+    assertEquals(daemon.read("access.old").length, length);
+    assert(!daemon.read("headgate.old").includes("SIGUSR1"));
+  },
+);
 
 testDaemon(
   "SIGUSR2: another arbiter, to which the pidfile goes",
