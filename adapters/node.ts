@@ -45,7 +45,7 @@ import {
   unixAddress,
 } from "./endpoint.ts";
 import { PushStream } from "./push_stream.ts";
-import { copyOfRead, shareRead, takeBack } from "./shared_read.ts";
+import { copyOfRead, lendRead, shareRead, takeBack } from "./shared_read.ts";
 
 export type {
   Address,
@@ -195,7 +195,7 @@ function onData(this: Socket, chunk: Uint8Array): void {
 }
 
 function onRead(this: Socket, size: number): boolean {
-  (this as OwnedSocket)[owner].arrived(copyOfRead(size));
+  (this as OwnedSocket)[owner].arrivedShared(size);
   return true;
 }
 
@@ -229,6 +229,8 @@ class NodeStream extends PushStream {
   readonly #end: "accepted" | "connected";
   /** Whether what arrives is a copy, in memory that is used again. */
   readonly #copies: boolean;
+  /** The memory of the last arrival, where it is to be given back. */
+  #borrowed: Uint8Array | null = null;
   #local: Address | null = null;
   /** How many writes were issued, and how many of them have left. */
   #issued = 0;
@@ -261,6 +263,28 @@ class NodeStream extends PushStream {
     return this.#local ??= this.#path === null
       ? tcpAddress(this.#socket.localAddress, this.#socket.localPort)
       : unixAddress(this.#end === "accepted" ? this.#path : "");
+  }
+
+  override read(): MaybePromise<Uint8Array | null> {
+    if (this.#borrowed !== null) {
+      takeBack(this.#borrowed);
+      this.#borrowed = null;
+    }
+    return super.read();
+  }
+
+  override give(): void {
+    this.#borrowed = null;
+    super.give();
+  }
+
+  /** So much has been read. Nobody knows how long what has to queue will be
+   * there, so it does so in memory of its own. */
+  arrivedShared(size: number): void {
+    const memory = this.awaited ? lendRead(size) : undefined;
+    if (memory === undefined) return this.arrived(copyOfRead(size));
+    this.#borrowed = memory;
+    this.arrived(memory.subarray(0, size));
   }
 
   write(bytes: Uint8Array): MaybePromise<void> {

@@ -123,6 +123,11 @@ export abstract class PushStream implements ByteStream {
     }
   }
 
+  /** Whether a `read()` waits, so that whatever was lent before is ours again. */
+  protected get awaited(): boolean {
+    return this.#resolve !== null;
+  }
+
   /** Why the connection failed, or null. */
   protected get failure(): StreamError | null {
     return this.#failure;

@@ -6,9 +6,14 @@ import type { Fields } from "../src/exchange.ts";
 import {
   eachMetaVariable,
   type MetaVariableOptions,
+  packedMetaVariables,
 } from "../src/meta_variables.ts";
 import { FileWrapper } from "../src/apps/file_wrapper.ts";
-import { FakeExchange, type FakeRequest } from "./support/fake_exchange.ts";
+import {
+  FakeExchange,
+  FakeFields,
+  type FakeRequest,
+} from "./support/fake_exchange.ts";
 
 const software = "headgate/test";
 
@@ -171,4 +176,82 @@ test("eachMetaVariable() gives content that was read ahead its length", () => {
 test("eachMetaVariable() says no address of a Unix socket", () => {
   const local = { host: "/run/secret.sock", port: 0 };
   assertEquals(variablesOf({ local }).SERVER_ADDR, undefined);
+});
+
+// ---- As one text ----
+
+/** The names and values of a packed text. */
+function unpacked(text: string): Record<string, string> {
+  const parts = text.split("\0");
+  assertEquals(parts.pop(), "", "the last value is not ended");
+  const record: Record<string, string> = {};
+  for (let i = 0; i < parts.length; i += 2) record[parts[i]!] = parts[i + 1]!;
+  return record;
+}
+
+/** An exchange with fields of another. */
+function exchangeWith(fields: Fields, request: FakeRequest): FakeExchange {
+  const exchange = new FakeExchange(request);
+  Object.defineProperty(exchange.head, "fields", { value: fields });
+  return exchange;
+}
+
+test("packedMetaVariables() gives what eachMetaVariable() does", () => {
+  const requests: FakeRequest[] = [
+    { target: "/a%20b?c", fields: [["Host", "a:1"], ["X-A", "\xe9"]] },
+    { method: "POST", fields: [["Host", "a"], ["Content-Length", "3"]] },
+    { target: "http://b:2/c", fields: [["Host", "b:2"]], version: 10 },
+    { scheme: "https", fields: [["Cookie", "a"], ["Cookie", "b"]] },
+  ];
+  for (const request of requests) {
+    for (const pathInfo of [undefined, "/other"]) {
+      const options = { scriptName: "/app", software, pathInfo };
+      assertEquals(
+        unpacked(packedMetaVariables(new FakeExchange(request), options)),
+        variablesOf(request, options),
+      );
+    }
+  }
+});
+
+test("packedMetaVariables() takes of fields that recur no more than they say", () => {
+  const fields = Object.assign(new FakeFields([["Host", "a:1"]]), {
+    recurs: true,
+  });
+  const options = { scriptName: "", software };
+  const other = { scriptName: "/app", software };
+  const address = { host: "192.0.2.7", port: 7 };
+  const ends = {
+    remote: { host: "192.0.2.1", port: 1 },
+    local: { host: "192.0.2.2", port: 2 },
+  };
+  const requests: [FakeRequest, MetaVariableOptions][] = [
+    [{ target: "/a?b" }, options],
+    [{ target: "/c", method: "PUT", version: 10 }, options],
+    [{ target: "/c", remote: address }, options],
+    [{ target: "/c" }, options],
+    [{ target: "/c", local: address }, options],
+    [{ target: "/c" }, options],
+    [{ target: "/c", scheme: "https" }, options],
+    [{ target: "/app/c", scheme: "https" }, other],
+    [{ target: "http://b:2/c" }, options],
+    [{ target: "/a?b" }, options],
+  ];
+  for (const [request, asked] of requests) {
+    const told = { ...ends, ...request, fields: [["Host", "a:1"]] as const };
+    for (let times = 0; times < 2; times++) {
+      assertEquals(
+        unpacked(packedMetaVariables(exchangeWith(fields, told), asked)),
+        variablesOf(told, asked),
+      );
+    }
+  }
+  const held = { ...options, contentLength: 5 };
+  for (const asked of [options, held, options]) {
+    const text = packedMetaVariables(exchangeWith(fields, ends), asked);
+    assertEquals(
+      unpacked(text).CONTENT_LENGTH,
+      asked === held ? "5" : undefined,
+    );
+  }
 });

@@ -22,6 +22,7 @@ import type { Logger } from "../logger.ts";
 import {
   eachMetaVariable,
   type MetaVariableOptions,
+  packedMetaVariables,
 } from "../meta_variables.ts";
 import { version } from "../version.ts";
 import { answer } from "./answers.ts";
@@ -111,12 +112,36 @@ export class Responders {
     if (lacksLength && this.#needsLength) {
       return await answer(exchange.response, 411);
     }
-    const asked = hold === undefined
-      ? await this.#ask(
-        this.#request(exchange, exchange.body, variables, params),
-      )
-      : await this.#askWithHeld(exchange, variables, params, hold);
-    if (asked === undefined) return;
+    const pending = hold && holdContent(exchange, hold);
+    const held = pending instanceof Promise ? await pending : pending;
+    let asked: CgiResponseHead | undefined;
+    // One function waits for all of this: each more would be a promise and a
+    // turn for every request.
+    try {
+      const told = held !== undefined && exchange.head.framing === "chunked"
+        ? { ...variables, contentLength: held.length }
+        : variables;
+      const content = held ?? exchange.body;
+      const request = this.#request(exchange, content, told, params);
+      try {
+        asked = await this.#pool.request(request);
+      } catch (error) {
+        await answerFailure(exchange, error, this.#log);
+      } finally {
+        if (request.reading !== undefined) await readingSettled(request);
+      }
+    } finally {
+      held?.close();
+    }
+    // It asks for something else than to be sent.
+    if (asked !== undefined) await this.#answerAs(exchange, asked, site);
+  }
+
+  async #answerAs(
+    exchange: Exchange,
+    asked: CgiResponseHead,
+    site: Handler,
+  ): Promise<void> {
     try {
       if (asked.localRedirect === undefined) {
         return await this.#sender?.send(exchange, asked);
@@ -124,26 +149,6 @@ export class Responders {
       await redirectLocally(exchange, asked.localRedirect, site);
     } catch (error) {
       await answerFailure(exchange, error, this.#log);
-    }
-  }
-
-  async #askWithHeld(
-    exchange: Exchange,
-    variables: MetaVariableOptions,
-    params: ExtraParams,
-    hold: HoldOptions,
-  ): Promise<CgiResponseHead | undefined> {
-    const pending = holdContent(exchange, hold);
-    const content = pending instanceof Promise ? await pending : pending;
-    try {
-      const told = exchange.head.framing === "chunked"
-        ? { ...variables, contentLength: content.length }
-        : variables;
-      return await this.#ask(
-        this.#request(exchange, content, told, params),
-      );
-    } finally {
-      content.close();
     }
   }
 
@@ -169,18 +174,6 @@ export class Responders {
       this.#sender,
     );
   }
-
-  /** Resolves with a head that asks for something else than to be sent. */
-  async #ask(request: Request): Promise<CgiResponseHead | undefined> {
-    try {
-      return await this.#pool.request(request);
-    } catch (error) {
-      await answerFailure(request.exchange, error, this.#log);
-      return undefined;
-    } finally {
-      if (request.reading !== undefined) await readingSettled(request);
-    }
-  }
 }
 
 /** Nobody else may read the content before what the responder has left pending
@@ -199,8 +192,8 @@ class Request implements ResponderRequest {
   readonly exchange: Exchange;
   readonly content: RequestBody;
   reading: Promise<unknown> | undefined = undefined;
-  readonly #variables: MetaVariableOptions;
-  readonly #params: ExtraParams;
+  protected readonly variables: MetaVariableOptions;
+  protected readonly extra: ExtraParams;
   readonly #sender: FileSender | undefined;
 
   constructor(
@@ -212,14 +205,14 @@ class Request implements ResponderRequest {
   ) {
     this.exchange = exchange;
     this.content = content;
-    this.#variables = variables;
-    this.#params = params;
+    this.variables = variables;
+    this.extra = params;
     this.#sender = sender;
   }
 
   params(put: (name: string, value: string) => void): void {
-    eachMetaVariable(this.exchange, this.#variables, put);
-    for (const [name, value] of this.#params) put(name, value);
+    eachMetaVariable(this.exchange, this.variables, put);
+    for (const [name, value] of this.extra) put(name, value);
   }
 
   accepts(head: CgiResponseHead): boolean {
@@ -231,10 +224,8 @@ class Request implements ResponderRequest {
 class PackedRequest extends Request {
   /** Names and values, each ended by NUL, which none of them can have. */
   override params(put: (name: string, value: string) => void): void {
-    let packed = "";
-    super.params((name, value) => {
-      packed += `${name}\0${value}\0`;
-    });
+    let packed = packedMetaVariables(this.exchange, this.variables);
+    for (const [name, value] of this.extra) packed += `${name}\0${value}\0`;
     put("HEADGATE_ENVIRON", packed);
   }
 }

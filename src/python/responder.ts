@@ -705,8 +705,11 @@ class _Connection:
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
-        self._request_id = 0
+        self._request_id = -1
+        # What it reads next is compared with these, as far as it is usual.
+        self._usual = b"\\0" * 16
         self._no_params = b""
+        self._no_content = b""
         # Content of the record at hand that is not read yet, and its padding.
         self._left = 0
         self._padding = 0
@@ -775,6 +778,11 @@ class _Connection:
         while True:
             if self._start == self._end and not self._wait():
                 return None
+            if self._buffer.startswith(self._usual, self._start, self._end):
+                # As the last one that was kept.
+                self._start += 16
+                flags = _KEEP_CONN
+                break
             kind, request_id, length, padding = self._header()
             if kind != _BEGIN_REQUEST or length != 8:
                 # What still comes for the request that has ended is not wanted.
@@ -786,17 +794,27 @@ class _Connection:
             self._skip(padding)
             flags &= _KEEP_CONN
             if role == _RESPONDER:
+                self._know(request_id)
                 break
             self._write(_end_record(request_id, 0, _UNKNOWN_ROLE))
             if not flags:
                 return None
-        if request_id != self._request_id:
-            self._request_id = request_id
-            self.whole = _end_records(request_id, 0)
-            self._no_params = _HEADER.pack(_VERSION, _PARAMS, request_id, 0, 0)
         self._input_open = True
         self._aborted = False
         return flags
+
+    def _know(self, request_id):
+        """Spells what is read and written in every request of an id."""
+        if request_id == self._request_id:
+            return
+        self._request_id = request_id
+        self.whole = _end_records(request_id, 0)
+        self._usual = (
+            _HEADER.pack(_VERSION, _BEGIN_REQUEST, request_id, 8, 0)
+            + _BEGIN_BODY.pack(_RESPONDER, _KEEP_CONN)
+        )
+        self._no_params = _HEADER.pack(_VERSION, _PARAMS, request_id, 0, 0)
+        self._no_content = _HEADER.pack(_VERSION, _STDIN, request_id, 0, 0)
 
     def _wait(self):
         """Waits for the first bytes of a request; whether there are any."""
@@ -824,8 +842,8 @@ class _Connection:
             environ.update(_read_pairs(params))
             packed = environ.pop("HEADGATE_ENVIRON", None)
         if packed is not None:
-            packed = packed.split("\\0")
-            environ.update(zip(packed[::2], packed[1::2]))
+            texts = iter(packed.split("\\0"))
+            environ.update(zip(texts, texts))
         else:
             # Neither is a name of an environ, and the last is a trap (httpoxy).
             environ.pop("HTTP_CONTENT_TYPE", None)
@@ -846,9 +864,9 @@ class _Connection:
             return None
         _, kind, request_id, length, padding = _HEADER.unpack_from(self._buffer, at)
         after = at + 8 + length + padding
-        if kind != _PARAMS or request_id != self._request_id or not length or self._end - after < 8:
+        if kind != _PARAMS or request_id != self._request_id or not length:
             return None
-        if self._buffer[after:after + 8] != self._no_params:
+        if not self._buffer.startswith(self._no_params, after, self._end):
             return None
         self._start = after + 8
         return self._view[at + 8:at + 8 + length]
@@ -901,21 +919,18 @@ class _Connection:
     def _content_at_hand(self, expected):
         """The content, if all of it is in the buffer already, as is usual."""
         at = self._start
+        if expected <= 0 and self._buffer.startswith(self._no_content, at, self._end):
+            self._start = at + 8
+            return b""
         if self._end - at < 8:
             return None
         _, kind, request_id, length, padding = _HEADER.unpack_from(self._buffer, at)
-        if kind != _STDIN or request_id != self._request_id:
+        if kind != _STDIN or request_id != self._request_id or not length:
             return None
-        if not length:
-            if expected > 0 or padding:
-                return None
-            self._start = at + 8
-            return b""
         after = at + 8 + length + padding
-        if (expected >= 0 and expected != length) or self._end - after < 8:
+        if expected >= 0 and expected != length:
             return None
-        _, kind, request_id, rest, rest_padding = _HEADER.unpack_from(self._buffer, after)
-        if kind != _STDIN or request_id != self._request_id or rest or rest_padding:
+        if not self._buffer.startswith(self._no_content, after, self._end):
             return None
         self._start = after + 8
         return self._view[at + 8:at + 8 + length]

@@ -12,6 +12,7 @@ import {
   runtime,
   until,
 } from "./fixture.ts";
+import { latin1 } from "../support/octets.ts";
 
 const MiB = 1_048_576;
 
@@ -53,6 +54,34 @@ conform(
     if (name === "deno") assertEquals(view?.buffer.byteLength, 4096);
     peer.send(large);
     assertEquals(mismatch(await readBytes(stream, MiB)), -1);
+  },
+);
+
+conform(
+  "what little arrived stays as it is until the next read() of its stream",
+  async (bench) => {
+    const pairs = [await bench.pair(), await bench.pair(), await bench.pair()];
+    const lent: (Uint8Array | null)[] = [];
+    for (let round = 0; round < 4; round++) {
+      for (const [index, [stream, peer]] of pairs.entries()) {
+        const next = stream.read();
+        peer.send(`${round}${index}`);
+        lent[index] = await next;
+        const seen = lent.map((view) => view && latin1(view));
+        const told = pairs.map((_, i) =>
+          i <= index ? `${round}${i}` : `${round - 1}${i}`
+        );
+        assertEquals(seen, told.slice(0, seen.length));
+      }
+    }
+    const given = lent[0]!;
+    pairs[0]![0].give?.();
+    for (const [stream, peer] of pairs) {
+      const next = stream.read();
+      peer.send("later");
+      await next;
+    }
+    if (pairs[0]![0].give !== undefined) assertEquals(latin1(given), "30");
   },
 );
 
