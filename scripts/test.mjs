@@ -5,7 +5,7 @@
  *     npm test -- node             on Node only
  *     npm test -- deno chunked     on Deno, the files whose path has "chunked"
  *     npm test -- --no-build       with dist/ as it is
- *     npm test -- --in-turn        a runtime after the other
+ *     npm test -- --in-turn        a runtime after the other, as on one core
  *
  * The runtimes are at work side by side, since the tests wait for most of their
  * time: for processes to start, deadlines to pass, connections to end. What
@@ -18,6 +18,7 @@
 import { build } from "esbuild";
 import { spawn } from "node:child_process";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -96,7 +97,7 @@ async function plan(args) {
       filters.every((filter) => file.includes(filter))
     ),
     buildFirst: !args.includes("--no-build"),
-    inTurn: args.includes("--in-turn"),
+    inTurn: args.includes("--in-turn") || availableParallelism() === 1,
   };
 }
 
