@@ -18,6 +18,7 @@ import {
   namedPrefix,
   readAccessLogFormat,
   readBind,
+  readBound,
   readChoice,
   readCount,
   readFileName,
@@ -305,6 +306,7 @@ function readLimits(settings: Settings): Limits {
   const fieldLine = readCount(settings.one("limit-request-field-size"));
   return {
     ...defaultLimits,
+    connections: readBound(settings.one("limit-connections")),
     requestLine: readCount(settings.one("limit-request-line")),
     fieldLine,
     // A section that is smaller than one of its lines would make the limit

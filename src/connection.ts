@@ -462,17 +462,17 @@ export class Connection {
     }
   }
 
-  /** During a shutdown: closes when no request has begun for `seconds`. A
-   * request that is on its way to us is then unlikely. */
-  closeIfIdleFor(seconds: number): void {
-    if (
-      this.#phase === IDLE && !this.#wire.stalled &&
-      this.#gate.now - this.#idleSince >=
-        (this.#requests === 0 ? Math.max(seconds, FRESH_SECONDS) : seconds)
-    ) {
-      this.#stream.closeWrite();
-      this.#stream.close();
-    }
+  /** Closes when no request has begun for `seconds`, and tells whether that was
+   * so. A request that is on its way to us is then unlikely. */
+  closeIfIdleFor(seconds: number): boolean {
+    if (this.#phase !== IDLE || this.#wire.stalled) return false;
+    const least = this.#requests === 0
+      ? Math.max(seconds, FRESH_SECONDS)
+      : seconds;
+    if (this.#gate.now - this.#idleSince < least) return false;
+    this.#stream.closeWrite();
+    this.#stream.close();
+    return true;
   }
 
   /** Ends it now, whole or not. */

@@ -52,6 +52,13 @@ const DRAIN_TICK_SECONDS = 0.05;
  * just been answered, or accepted, may have a request on its way. */
 const QUIET_SECONDS = 0.3;
 
+/** So many idle connections are closed at once, to make room for new ones: to
+ * look for them is work. Of a few it is a smaller part. */
+const MOST_ROOM = 32;
+const PART_OF_FEW = 1 / 16;
+/** How often it is told, at most, that there is none. */
+const TELL_SECONDS = 10;
+
 /** Beyond two ticks, a process that was away for so long stood still. */
 const PAUSE_SECONDS = 0.05;
 
@@ -78,6 +85,10 @@ class LiveGateway implements Gateway, Gate {
   #drainingSince = Infinity;
   #tickSeconds = 0;
   #paused = false;
+  /** When nobody was idle any more, on our clock. */
+  #searchedAt = -Infinity;
+  #turnedAway = 0;
+  #toldAt = -Infinity;
   #stopClock: (() => void) | undefined;
   #cutAt = Infinity;
   #drained: Promise<void> | undefined;
@@ -123,6 +134,8 @@ class LiveGateway implements Gateway, Gate {
   }
 
   accept(stream: ByteStream): void {
+    const full = this.#connections.size >= this.limits.connections;
+    if (full && !this.#makeRoom()) return this.#turnAway(stream);
     if (this.#stopClock === undefined) {
       this.now = performance.now() / 1000;
       this.#setClock(this.draining ? DRAIN_TICK_SECONDS : this.lag);
@@ -130,6 +143,35 @@ class LiveGateway implements Gateway, Gate {
     const connection = new Connection(this, stream);
     this.#connections.add(connection);
     connection.run().then(() => this.#leave(connection));
+  }
+
+  /** Closes connections on which no request is likely to be on its way. */
+  #makeRoom(): boolean {
+    // Before the clock moves nobody else will have been idle for long enough.
+    if (this.#searchedAt === this.now) return false;
+    const enough = Math.min(MOST_ROOM, this.limits.connections * PART_OF_FEW);
+    let room = 0;
+    for (const connection of this.#connections) {
+      // The clock may be that much behind.
+      if (!connection.closeIfIdleFor(this.lag + QUIET_SECONDS)) continue;
+      this.#leave(connection);
+      if (++room >= enough) return true;
+    }
+    this.#searchedAt = this.now;
+    return room > 0;
+  }
+
+  /** Whoever were to be told so would cost as much as whoever is served. */
+  #turnAway(stream: ByteStream): void {
+    stream.close();
+    this.#turnedAway++;
+    if (this.now - this.#toldAt < TELL_SECONDS) return;
+    this.log.warn(
+      `${this.#turnedAway} new connection(s) closed: ` +
+        `${this.#connections.size} are open, and none is idle`,
+    );
+    this.#turnedAway = 0;
+    this.#toldAt = this.now;
   }
 
   #leave(connection: Connection): void {

@@ -7,6 +7,9 @@
 /** Sizes are bytes and times are seconds; `Infinity` lifts a bound, except for
  * those of the head, which must be held in memory. */
 export interface Limits {
+  /** Connections that are open at a time. Beyond it those that are idle are
+   * closed, the oldest first; where none is, the new one. */
+  readonly connections: number;
   /** The request line without its CRLF; beyond it 414. */
   readonly requestLine: number;
   /** One field line without its CRLF; beyond it 431. */
@@ -37,6 +40,7 @@ export interface Limits {
 
 /** What holds where nothing else is asked for. */
 export const defaultLimits: Limits = Object.freeze({
+  connections: Infinity,
   requestLine: 8190,
   fieldLine: 8190,
   fieldSection: 32_768,

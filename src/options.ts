@@ -398,6 +398,15 @@ export const optionTable: readonly OptionEntry[] = [
     numeric: true,
   },
   {
+    name: "limit-connections",
+    value: "N",
+    group: "Limits",
+    summary: "Open connections of each process, or unlimited; beyond it idle " +
+      "ones are closed, then new ones",
+    fallback: "unlimited",
+    numeric: true,
+  },
+  {
     name: "limit-request-line",
     value: "N",
     group: "Limits",

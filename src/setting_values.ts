@@ -103,6 +103,12 @@ export function readCount(
   );
 }
 
+/** A count, or "unlimited". */
+export function readBound(setting: Setting): number {
+  if (setting.text.toLowerCase() === "unlimited") return Infinity;
+  return readCount(setting, { or: "unlimited" });
+}
+
 /** More threads in one process than this are taken for a slip of the pen. */
 export const mostThreads = 1000;
 

@@ -104,6 +104,7 @@ test("every flag reaches the configuration", () => {
     "head-timeout": "1.5",
     "body-timeout": "unlimited",
     "keep-alive": "2",
+    "limit-connections": "500",
     "limit-request-line": "100",
     "limit-request-field-size": "40000",
     "limit-request-fields": "7",
@@ -158,6 +159,7 @@ test("every flag reaches the configuration", () => {
     graceSeconds: 0,
     limits: {
       ...defaultLimits,
+      connections: 500,
       requestLine: 100,
       fieldLine: 40_000,
       fieldSection: 40_000,

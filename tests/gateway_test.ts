@@ -110,6 +110,56 @@ test("Gateway counts what is open", async () => {
   assertEquals(contents(second), ["hello"]);
 });
 
+/** So that the clock is fine. */
+const fewAtATime = { connections: 2, sendSeconds: 0.04 };
+
+test("Gateway at its limit closes whom nobody has asked on for longest", async () => {
+  const { gateway, warned, connect } = serving(hello, { limits: fewAtATime });
+  const first = connect([request]);
+  const second = connect([request]);
+  await until(() => contents(second).length === 1, "the answers");
+  const early = connect([request]);
+  assert(early.closed && !first.closed, "the first has just been answered");
+  let third = early;
+  await until(() => {
+    third = connect([request]);
+    return !third.closed;
+  }, "the first to have been idle for long enough");
+  assert(first.closed && !second.closed);
+  assertEquals(gateway.connections, 2);
+  await until(() => contents(third).length === 1, "the third's answer");
+  assertEquals(warned, [
+    "1 new connection(s) closed: 2 are open, and none is idle",
+  ]);
+  second.end();
+  third.end();
+  await until(() => gateway.connections === 0, "the others to leave");
+});
+
+test("Gateway at its limit closes nobody who is served", async () => {
+  const { passed, open } = gate();
+  const wait: Handler = async (exchange) => {
+    await passed;
+    say(exchange, "hello");
+  };
+  const { gateway, warned, connect } = serving(wait, { limits: fewAtATime });
+  const served = [connect([request]), connect([request])];
+  const refused = connect([request]);
+  assert(refused.closed);
+  assertEquals([gateway.connections, warned.length], [2, 1]);
+  open();
+  await until(
+    () => served.every((stream) => contents(stream).length === 1),
+    "their answers",
+  );
+  for (const stream of served) stream.end();
+  await until(() => gateway.connections === 0, "them to leave");
+  const next = connect([request]);
+  next.end();
+  await until(() => gateway.connections === 0, "the next to leave");
+  assertEquals(contents(next), ["hello"]);
+});
+
 test("Gateway leaves no timer behind without connections", async () => {
   const left = await timersLeft(async () => {
     const { gateway, connect } = serving(hello);
