@@ -37,18 +37,19 @@ export class ApplicationError extends Error {
 }
 
 /** A program behind us (a FastCGI responder, a CGI program) failed, broke its
- * protocol, is too busy or too slow: answered if nothing is sent, else a cut. */
+ * protocol, is too busy or too slow, or there is no room for what it is to be
+ * given: answered if nothing is sent, else a cut. */
 export class BackendError extends Error {
   /** "BackendError". */
   override readonly name = "BackendError";
-  /** What to answer: 502, 503 or 504. */
-  readonly status: 502 | 503 | 504;
+  /** What to answer. */
+  readonly status: 502 | 503 | 504 | 507;
   /** The offending octets, for the log only; escape them there. */
   readonly detail: string | undefined;
 
   /** `message` never quotes what the program sent: that goes into `detail`. */
   constructor(
-    status: 502 | 503 | 504,
+    status: 502 | 503 | 504 | 507,
     message: string,
     detail?: string,
     options?: ErrorOptions,

@@ -8,6 +8,8 @@
  * a name. How much may come at all is the gateway's to bound.
  */
 import type { BackendHost, SpoolFile } from "../backend_host.ts";
+import { errorCode } from "../command_error.ts";
+import { BackendError } from "../errors.ts";
 import type { Exchange, Fields, RequestBody } from "../exchange.ts";
 import type { MaybePromise } from "../stream.ts";
 
@@ -39,8 +41,8 @@ export interface HeldContent extends RequestBody {
 const blockSize = 65_536;
 
 /** Reads the content of a request ahead, as far as that is asked for. Resolves
- * when it is here; rejects as `RequestBody.read()` does, and with the error of
- * the file system where there is no room. */
+ * when it is here; rejects as `RequestBody.read()` does, with `BackendError` where
+ * there is no room for it, and else with the error of the file system. */
 export function holdContent(
   { head, body }: Pick<Exchange, "head" | "body">,
   { spool = "chunked", host }: HoldOptions,
@@ -207,8 +209,12 @@ class Collector {
 
   async #append(bytes: Uint8Array): Promise<void> {
     if (bytes.length === 0) return;
-    this.#file ??= await this.#host.openSpool();
-    await this.#file.append(bytes);
+    try {
+      this.#file ??= await this.#host.openSpool();
+      await this.#file.append(bytes);
+    } catch (cause) {
+      throw lackOfRoom(cause) ?? cause;
+    }
     this.#spooled += bytes.length;
   }
 
@@ -224,4 +230,23 @@ class Collector {
   discard(): void {
     this.#file?.close();
   }
+}
+
+/** What a server may be short of without a fault of anybody's. Everything else
+ * that fails is a mistake of the machine's, and surfaces as it is. */
+const shortages: Readonly<Record<string, 503 | 507>> = {
+  ENOSPC: 507,
+  EDQUOT: 507,
+  EFBIG: 507,
+  EMFILE: 503,
+  ENFILE: 503,
+};
+
+function lackOfRoom(cause: unknown): BackendError | undefined {
+  const status = shortages[errorCode(cause)];
+  if (status === undefined) return undefined;
+  const message = status === 507
+    ? "No room for request content among the temporary files"
+    : "No file can be opened for request content";
+  return new BackendError(status, message, undefined, { cause });
 }

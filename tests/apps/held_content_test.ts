@@ -7,7 +7,7 @@ import {
   type HoldMode,
 } from "../../src/apps/held_content.ts";
 import type { SpoolFile } from "../../src/backend_host.ts";
-import { HttpError } from "../../src/errors.ts";
+import { BackendError, HttpError } from "../../src/errors.ts";
 import {
   FakeExchange,
   type FakeRequest,
@@ -19,7 +19,8 @@ class Spools {
   opened = 0;
   closed = 0;
   appends = 0;
-  full = false;
+  /** The code of the error that each append ends with, if any. */
+  failure = "";
 
   openSpool(): Promise<SpoolFile> {
     this.opened++;
@@ -28,7 +29,10 @@ class Spools {
     return Promise.resolve({
       append: (bytes) => {
         this.appends++;
-        if (this.full) return Promise.reject(new Error("ENOSPC"));
+        const code = this.failure;
+        if (code !== "") {
+          return Promise.reject(Object.assign(new Error("failed"), { code }));
+        }
         const longer = new Uint8Array(content.length + bytes.length);
         longer.set(content);
         longer.set(bytes, content.length);
@@ -199,15 +203,30 @@ test("holdContent() rejects as reading does, and keeps no file", async () => {
   assertEquals([spools.opened, spools.closed], [1, 1]);
 });
 
-test("holdContent() rejects where there is no room, and keeps no file", async () => {
+for (const [code, status] of [["ENOSPC", 507], ["EMFILE", 503]] as const) {
+  test(`holdContent() has ${status} answered at ${code}, and keeps no file`, async () => {
+    const spools = new Spools();
+    spools.failure = code;
+    const exchange = new FakeExchange({ content: [longText(70_000)] });
+    const error = await assertRejects(
+      async () => await holdContent(exchange, { host: spools }),
+      BackendError,
+    );
+    assertEquals(error.status, status);
+    assertEquals([spools.opened, spools.closed], [1, 1]);
+  });
+}
+
+test("holdContent() leaves other failures of the machine as they are", async () => {
   const spools = new Spools();
-  spools.full = true;
+  spools.failure = "EIO";
   const exchange = new FakeExchange({ content: [longText(70_000)] });
-  await assertRejects(
+  const error = await assertRejects(
     async () => await holdContent(exchange, { host: spools }),
     Error,
-    "ENOSPC",
+    "failed",
   );
+  assert(!(error instanceof BackendError));
   assertEquals([spools.opened, spools.closed], [1, 1]);
 });
 
