@@ -100,16 +100,16 @@ export class Relay {
     const pending = this.#attempt(() => this.#response.end());
     if (this.#closed) return;
     if (pending === undefined) this.#ended();
-    else pending.then(this.#ended, this.#fail);
+    else pending.then(this.#ended, (error) => this.#fail(error));
   }
 
   /** Goes on when the client has taken what it was given. */
   #follow(pending: Promise<void>): void {
     this.#busy = true;
-    pending.then(this.#goOn, this.#fail);
+    pending.then(() => this.#goOn(), (error) => this.#fail(error));
   }
 
-  readonly #goOn = (): void => {
+  #goOn(): void {
     this.#busy = false;
     if (this.#closed) return;
     this.#pump();
@@ -119,7 +119,7 @@ export class Relay {
       if (pending !== undefined) this.#follow(pending);
     }
     if (this.#heldSize < this.#limit) this.#makeRoom();
-  };
+  }
 
   #waitForRoom(): Promise<void> {
     return this.#waiting ??= new Promise((resolve) => this.#room = resolve);
@@ -141,9 +141,9 @@ export class Relay {
     }
   }
 
-  readonly #fail = (error: unknown): void => {
+  #fail(error: unknown): void {
     if (this.#closed) return;
     this.close();
     this.#failed(error);
-  };
+  }
 }

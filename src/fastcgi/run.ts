@@ -143,13 +143,10 @@ export class Run implements RunningRequest {
     if (this.#watched || this.settled) return;
     this.#watched = true;
     const { signal } = this.request.exchange;
-    if (signal.aborted) this.#clientLeft();
-    else signal.addEventListener("abort", this.#clientLeft, { once: true });
+    const left = () => this.fail(new StreamError("The peer has left"));
+    if (signal.aborted) left();
+    else signal.addEventListener("abort", left, { once: true });
   }
-
-  readonly #clientLeft = (): void => {
-    this.fail(new StreamError("The peer has left"));
-  };
 
   // ---- The request ----
 
