@@ -12,6 +12,7 @@
  */
 import type { ResponseFields } from "../exchange.ts";
 import {
+  areParts,
   type Body,
   jsonFields,
   jsonOf,
@@ -19,7 +20,6 @@ import {
   partsOf,
   type ResponseHead,
   type ResponseParts,
-  textFields,
 } from "./response_parts.ts";
 import { RuntimeResponse, runtimes } from "./runtime_response.ts";
 
@@ -60,12 +60,45 @@ export interface LightResponseConstructor {
   redirect(url: string | URL, status?: number): Response;
 }
 
-/** An application may have its own copy of this module, so all copies go by one
- * name. */
+// An application may have its own copy of this module, so all copies go by one
+// name.
 const take: unique symbol = Symbol.for("headgate.takeParts") as never;
+const real: unique symbol = Symbol.for("headgate.realResponse") as never;
 
 interface Light {
   [take](): ResponseParts | undefined;
+}
+
+/** Whether a subclass, or a property of its own, has something else sent than
+ * what it was made of. */
+function isOverridden(
+  response: Pick<Response, "status" | "statusText">,
+  { status, statusText }: ResponseHead,
+  { prototype }: { readonly prototype: object },
+): boolean {
+  if (
+    response.status !== status || response.statusText !== statusText ||
+    Object.hasOwn(response, "headers")
+  ) return true;
+  let kind = Object.getPrototypeOf(response);
+  for (; kind !== prototype; kind = Object.getPrototypeOf(kind)) {
+    if (Object.hasOwn(kind, "headers") || Object.hasOwn(kind, "body")) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/** Where it takes a real one to know what that means, it is one. */
+function lightJson(
+  light: new (body: Body, init: undefined, parts: ResponseParts) => unknown,
+  data: unknown,
+  init: ResponseInit | undefined,
+): Response {
+  const parts = partsOf(jsonOf(data), init, jsonFields);
+  return parts === undefined
+    ? RuntimeResponse.json(data, init)
+    : new light(null, undefined, parts) as Response;
 }
 
 /** Takes what a light response was made of, which uses up its body as reading
@@ -98,44 +131,49 @@ class LazyResponse implements Light {
   /** It was sent. */
   #spent = false;
 
-  constructor(
-    body?: Body,
-    init?: ResponseInit,
-    typeFields: ResponseFields = textFields,
-  ) {
-    this.#parts = partsOf(body, init, typeFields);
+  /** `parts` are what it is made of instead, if they are ours. */
+  constructor(body?: Body, init?: ResponseInit, parts?: unknown) {
+    this.#parts = areParts(parts) ? parts : partsOf(body, init);
     if (this.#parts === undefined) this.#real = new RuntimeResponse(body, init);
   }
 
   static json(data: unknown, init?: ResponseInit): Response {
-    const light = new LazyResponse(jsonOf(data), init, jsonFields);
-    return light as unknown as Response;
+    return lightJson(LazyResponse, data, init);
   }
 
   [take](): ResponseParts | undefined {
     const parts = this.#parts;
-    if (parts === undefined || this.#real !== undefined || this.#spent) {
-      return undefined;
-    }
+    if (
+      parts === undefined || this.#real !== undefined || this.#spent ||
+      isOverridden(this, parts, LazyResponse)
+    ) return undefined;
     if (parts.content !== null) this.#spent = true;
     return this.#headers === undefined
       ? parts
       : { ...parts, fields: listOf(this.#headers) };
   }
 
+  // As all of `Response.prototype`, these may be called by hand with a response
+  // of the runtime's, where ours stands in for it.
+
   get status(): number {
+    if (!(#parts in this)) return asked("status", this);
     return (this.#parts ?? this.#real!).status;
   }
 
   get ok(): boolean {
-    return this.status <= 299;
+    if (!(#parts in this)) return asked("ok", this);
+    const { status } = this.#parts ?? this.#real!;
+    return status >= 200 && status <= 299;
   }
 
   get statusText(): string {
+    if (!(#parts in this)) return asked("statusText", this);
     return (this.#parts ?? this.#real!).statusText;
   }
 
   get headers(): Headers {
+    if (!(#parts in this)) return asked("headers", this);
     if (this.#parts === undefined) return this.#real!.headers;
     return this.#headers ??= new Headers(
       this.#parts.fields as [string, string][],
@@ -143,10 +181,12 @@ class LazyResponse implements Light {
   }
 
   get bodyUsed(): boolean {
+    if (!(#parts in this)) return asked("bodyUsed", this);
     return this.#real?.bodyUsed ?? this.#spent;
   }
 
   clone(): Response {
+    if (!(#parts in this)) return asked("clone", this).call(this);
     if (this.#parts === undefined) return this.#real!.clone();
     if (this.bodyUsed) throw new TypeError("The body was read already");
     const { status, statusText, content } = this.#parts;
@@ -161,19 +201,19 @@ class LazyResponse implements Light {
   }
 
   /** One of the runtime's own. */
-  real(): Response {
-    const real = this.#real ??= this.#makeReal(this.#parts!);
-    if (this.#headers !== undefined) assign(real.headers, this.#headers);
-    return real;
+  [real](): Response {
+    const made = this.#real ??= this.#makeReal(this.#parts!);
+    if (this.#headers !== undefined) assign(made.headers, this.#headers);
+    return made;
   }
 
   #makeReal(parts: ResponseParts): Response {
-    const real = new RuntimeResponse(
+    const made = new RuntimeResponse(
       parts.content,
       initOf(parts, parts.fields),
     );
-    if (this.#spent) void real.body?.cancel();
-    return real;
+    if (this.#spent) void made.body?.cancel();
+    return made;
   }
 }
 
@@ -191,9 +231,10 @@ function forwardRest(): void {
   Object.setPrototypeOf(prototype, RuntimeResponse.prototype);
   Object.setPrototypeOf(LazyResponse, RuntimeResponse);
   const described = Object.getOwnPropertyDescriptors(RuntimeResponse.prototype);
-  for (const [name, { value }] of Object.entries(described)) {
-    if (Object.hasOwn(prototype, name)) continue;
-    if (typeof value === "function") forwardMethod(name, value);
+  for (const [name, theirs] of Object.entries(described)) {
+    if (name === "constructor") continue;
+    if (Object.hasOwn(prototype, name)) showProperty(prototype, name);
+    else if (theirs.get === undefined) forwardMethod(name, theirs.value);
     else forwardProperty(name);
   }
   const kept = new RuntimeResponse(null);
@@ -202,15 +243,21 @@ function forwardRest(): void {
   }
 }
 
+/** As it is, and to be enumerated as those of the runtime are. */
+function showProperty(prototype: object, name: string): void {
+  Object.defineProperty(prototype, name, { enumerable: true });
+}
+
 function forwardMethod(
   name: string,
   method: (...given: unknown[]) => unknown,
 ): void {
   Object.defineProperty(LazyResponse.prototype, name, {
     configurable: true,
+    enumerable: true,
     writable: true,
-    value(this: LazyResponse, ...given: unknown[]) {
-      return Reflect.apply(method, this.real(), given);
+    value(this: object, ...given: unknown[]) {
+      return Reflect.apply(method, realOf(this), given);
     },
   });
 }
@@ -218,16 +265,29 @@ function forwardMethod(
 function forwardProperty(name: string | symbol): void {
   Object.defineProperty(LazyResponse.prototype, name, {
     configurable: true,
-    get(this: LazyResponse) {
-      const real = this.real();
-      const value: unknown = Reflect.get(real, name, real);
-      return typeof value === "function" ? value.bind(real) : value;
+    enumerable: typeof name === "string",
+    get(this: object) {
+      const made = realOf(this);
+      const value: unknown = Reflect.get(made, name, made);
+      return typeof value === "function" ? value.bind(made) : value;
     },
-    set(this: LazyResponse, value: unknown) {
-      const real = this.real();
-      Reflect.set(real, name, value, real);
+    set(this: object, value: unknown) {
+      const made = realOf(this);
+      Reflect.set(made, name, value, made);
     },
   });
+}
+
+/** One of the runtime's own, which it may be already. */
+function realOf(response: object): object {
+  return (response as Partial<LazyResponse>)[real]?.() ?? response;
+}
+
+function asked<Name extends keyof Response>(
+  name: Name,
+  response: object,
+): Response[Name] {
+  return Reflect.get(RuntimeResponse.prototype, name, response);
 }
 
 // ---- A real one that remembers ----
@@ -238,27 +298,27 @@ class KeptResponse extends RuntimeResponse implements Light {
   #fieldsAsked = false;
   #spent = false;
 
-  constructor(
-    body?: Body,
-    init?: ResponseInit,
-    typeFields: ResponseFields = textFields,
-  ) {
-    const parts = partsOf(body, init, typeFields);
+  /** `parts` are what it is made of instead, if they are ours. */
+  constructor(body?: Body, init?: ResponseInit, parts?: unknown) {
+    const known = areParts(parts) ? parts : partsOf(body, init);
     super(
-      parts === undefined ? body : parts.content,
-      parts === undefined ? init : initOf(parts, parts.fields),
+      known === undefined ? body : known.content,
+      known === undefined ? init : initOf(known, known.fields),
     );
-    this.#parts = parts;
+    this.#parts = known;
   }
 
   static override json(data: unknown, init?: ResponseInit): Response {
-    return new KeptResponse(jsonOf(data), init, jsonFields);
+    return lightJson(KeptResponse, data, init);
   }
 
   [take](): ResponseParts | undefined {
     const parts = this.#parts;
     // A body that somebody has a reader of counts as used on Bun.
-    if (parts === undefined || this.bodyUsed) return undefined;
+    if (
+      parts === undefined || this.bodyUsed ||
+      isOverridden(this, parts, KeptResponse)
+    ) return undefined;
     if (parts.content !== null) this.#spent = true;
     return this.#fieldsAsked
       ? { ...parts, fields: listOf(super.headers) }
@@ -266,12 +326,24 @@ class KeptResponse extends RuntimeResponse implements Light {
   }
 
   override get headers(): Headers {
-    this.#fieldsAsked = true;
+    // Either may be called by hand, with a response of the runtime's.
+    if (#fieldsAsked in this) this.#fieldsAsked = true;
     return super.headers;
   }
 
   override get bodyUsed(): boolean {
-    return this.#spent || super.bodyUsed;
+    return (#spent in this && this.#spent) || super.bodyUsed;
+  }
+}
+
+/** Has it look as the runtime's: all of the interface in one place. */
+function showRest(): void {
+  const { prototype } = KeptResponse;
+  const described = Object.getOwnPropertyDescriptors(RuntimeResponse.prototype);
+  for (const [name, theirs] of Object.entries(described)) {
+    if (name === "constructor") continue;
+    if (Object.hasOwn(prototype, name)) showProperty(prototype, name);
+    else Object.defineProperty(prototype, name, theirs);
   }
 }
 
@@ -286,10 +358,12 @@ const isNative = /\{\s*\[native code\]\s*\}\s*$/.test(
 export const LightResponse: LightResponseConstructor = chosen();
 
 function chosen(): LightResponseConstructor {
-  if (!isNative) forwardRest();
+  if (isNative) showRest();
+  else forwardRest();
   const made = isNative ? KeptResponse : LazyResponse;
   Object.defineProperties(made, {
     name: { value: "LightResponse" },
+    length: { value: RuntimeResponse.length },
     [runtimes]: { value: RuntimeResponse },
     // Where it stands in for `Response`, every response is one.
     [Symbol.hasInstance]: {

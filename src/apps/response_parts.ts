@@ -19,8 +19,33 @@ export interface ResponseParts extends ResponseHead {
   readonly content: string | Uint8Array<ArrayBuffer> | null;
 }
 
+/** As `partsOf()` gives them, and nobody else. */
+class FoundParts implements ResponseParts {
+  readonly status: number;
+  readonly statusText: string;
+  readonly fields: ResponseFields;
+  readonly content: ResponseParts["content"];
+
+  constructor(
+    status: number,
+    statusText: string,
+    fields: ResponseFields,
+    content: ResponseParts["content"],
+  ) {
+    this.status = status;
+    this.statusText = statusText;
+    this.fields = fields;
+    this.content = content;
+  }
+}
+
+/** Whether it comes from `partsOf()`. */
+export function areParts(value: unknown): value is ResponseParts {
+  return value instanceof FoundParts;
+}
+
 /** Of text that nothing is said of. */
-export const textFields: ResponseFields = [
+const textFields: ResponseFields = [
   ["content-type", "text/plain;charset=UTF-8"],
 ];
 /** Of JSON. */
@@ -34,13 +59,13 @@ const noFields: ResponseFields = [];
 export function partsOf(
   body: Body,
   init: ResponseInit | undefined,
-  typeFields: ResponseFields,
+  typeFields: ResponseFields = textFields,
 ): ResponseParts | undefined {
   const content = contentOf(body);
   if (content === undefined) return undefined;
   const ofContent = typeof content === "string" ? typeFields : noFields;
   if (init === undefined || init === null) {
-    return { status: 200, statusText: "", fields: ofContent, content };
+    return new FoundParts(200, "", ofContent, content);
   }
   // As in `new Response(text, 404)`.
   if (typeof init !== "object" && typeof init !== "function") return undefined;
@@ -54,7 +79,7 @@ export function partsOf(
     (content !== null && withoutBody.has(status))
   ) return undefined;
   const fields = fieldsIn(headers, ofContent);
-  return { status, statusText, fields, content };
+  return new FoundParts(status, statusText, fields, content);
 }
 
 /** Statuses that a `Response` with a body refuses. */

@@ -171,6 +171,70 @@ test("LightResponse.json()", async () => {
   assertThrows(() => LightResponse.json(1n), TypeError);
 });
 
+test("LightResponse.json() takes what Response.json() takes", async () => {
+  // Some of it is Bun's alone.
+  for (const init of [404, "", { status: 101 }, { status: 204 }, null]) {
+    let theirs: Response;
+    try {
+      theirs = Response.json({ a: 1 }, init as never);
+    } catch {
+      if (init !== null) {
+        assertThrows(() => LightResponse.json({ a: 1 }, init as never));
+      }
+      continue;
+    }
+    const ours = LightResponse.json({ a: 1 }, init as never);
+    assertEquals([ours.status, ours.ok], [theirs.status, theirs.ok]);
+    assertEquals(ours.headers.get(type)?.split(";")[0], "application/json");
+    assertEquals(await ours.text(), await theirs.text());
+  }
+});
+
+test("LightResponse looks as Response does", () => {
+  const names = (response: Response): string[] => {
+    const all: string[] = [];
+    for (const name in response) all.push(name);
+    return all.sort();
+  };
+  assertEquals(names(new LightResponse("a")), names(new Response("a")));
+  assertEquals((LightResponse as typeof Response).length, Response.length);
+  const ours = LightResponse.prototype;
+  for (const name of Object.getOwnPropertyNames(Response.prototype)) {
+    assert(Object.hasOwn(ours, name), name);
+  }
+  const none = { status: 101 };
+  try {
+    assertEquals(new Response(null, none).ok, false);
+  } catch {
+    return; // but on Deno, where a response may be an upgrade
+  }
+  assertEquals(new LightResponse(null, none).ok, false);
+});
+
+test("what LightResponse.prototype has answers for every response", async () => {
+  const theirs = new Response("a", { status: 201, headers: { "x-a": "b" } });
+  const asked = (name: keyof Response) =>
+    Object.getOwnPropertyDescriptor(LightResponse.prototype, name)!.get!
+      .call(theirs) as unknown;
+  assertEquals(
+    [asked("status"), asked("ok"), asked("statusText"), asked("bodyUsed")],
+    [201, true, "", false],
+  );
+  assertEquals((asked("headers") as Headers).get("x-a"), "b");
+  assertStrictEquals(asked("body"), theirs.body);
+  const { clone, text } = LightResponse.prototype;
+  assertEquals(await text.call(clone.call(theirs)), "a");
+  assertEquals(await text.call(theirs), "a");
+  assertEquals(asked("bodyUsed"), true);
+  assertEquals(await text.call(new LightResponse("b")), "b");
+});
+
+test("LightResponse takes two arguments", async () => {
+  const given: unknown[] = ["a", { status: 201 }, [["x-a", "b"]]];
+  const response = Reflect.construct(LightResponse, given) as Response;
+  assertEquals([response.status, await response.text()], [201, "a"]);
+});
+
 test("LightResponse.error() and redirect() are those of Response", async () => {
   assertEquals(LightResponse.error().type, "error");
   const sent = await send(LightResponse.redirect("http://a.example/b", 307));
@@ -328,6 +392,23 @@ test("a subclass of LightResponse", async () => {
   }
   const sent = await send(new Page("a"));
   assertEquals([sent.field(type), sent.content], ["text/html", "<p>a"]);
+});
+
+test("what says something else in the place of a light response is sent", async () => {
+  class Teapot extends LightResponse {
+    override get status(): number {
+      return 418;
+    }
+  }
+  const teapot = await send(new Teapot("a"));
+  assertEquals([teapot.status, teapot.content], [418, "a"]);
+  const own = new LightResponse("a");
+  Object.defineProperty(own, "statusText", { value: "Fine" });
+  const sent = await send(own);
+  assertEquals([sent.reason, sent.content], ["Fine", "a"]);
+  // Whatever else it has does not make it dear.
+  const decorated = Object.assign(new LightResponse("a"), { note: 1 });
+  assert(takeParts(decorated) !== undefined);
 });
 
 test("takeParts() of what is no light response", () => {
