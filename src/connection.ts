@@ -162,9 +162,6 @@ export class Connection {
     this.#examined = size;
     const head = this.#readHead(wire, limits);
     if (head === undefined) return undefined;
-    if (head.contentLength > limits.content) {
-      throw new HttpError(413, "Content too large", String(head.contentLength));
-    }
     // The handler is next, and it may never give the loop back.
     const headEnd = wire.start + head.size;
     this.#row = this.#gate.watch?.begin(wire.buffer, wire.start, headEnd);
@@ -229,7 +226,6 @@ export class Connection {
   #answer(head: ParsedHead): boolean | Promise<boolean> {
     this.#phase = BUSY;
     this.#deadline = Infinity;
-    this.#requests++;
     const exchange = new WireExchange(
       this.#gate,
       this.#stream,
@@ -237,6 +233,14 @@ export class Connection {
       head,
     );
     this.#exchange = exchange;
+    if (head.contentLength > this.#gate.limits.content) {
+      const length = String(head.contentLength);
+      return this.#fail(
+        exchange,
+        new HttpError(413, "Content too large", length),
+      );
+    }
+    this.#requests++;
     let pending: void | Promise<void>;
     try {
       pending = this.#gate.handler(exchange);
