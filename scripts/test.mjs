@@ -29,7 +29,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const reports = join(root, "build", "reports");
 
 /** How long one runtime may take for the whole suite. */
-const limitMinutes = 15;
+const limitMinutes = 25;
 
 /** How each runtime is asked to run `files` and to leave a JUnit report, which
  * is the one account of a run that all three give alike. */
