@@ -111,6 +111,8 @@ export interface HeadgateConfig extends Hooks {
   readonly limitRequestFieldSize?: number;
   /** Number of header field lines. */
   readonly limitRequestFields?: number;
+  /** Open connections of each process. */
+  readonly limitConnections?: number | "unlimited";
   /** Bytes of the request content: a number, "10M" or "unlimited". */
   readonly limitRequestBody?: number | string;
 }

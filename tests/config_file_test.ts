@@ -85,6 +85,7 @@ const everything: Required<HeadgateConfig> = {
   limitRequestLine: 100,
   limitRequestFieldSize: 200,
   limitRequestFields: 7,
+  limitConnections: 500,
   limitRequestBody: 1024,
   ...everyHook,
 };
@@ -161,7 +162,7 @@ test("every key reaches the configuration", () => {
     200,
     7,
   ]);
-  assertEquals(limits.content, 1024);
+  assertEquals([limits.connections, limits.content], [500, 1024]);
 });
 
 test("readEntries() keeps the hooks as they are", () => {
