@@ -3,8 +3,8 @@
  * What arrives is handed to the waiting `read()`, or queued. The queue is
  * bounded: beyond `queueLimit` the socket is paused, so that the kernel's
  * buffers fill and the peer has to wait; it is resumed once the queue is empty.
- * The runtimes give every chunk memory of its own, so chunks are never copied;
- * and the memory of a large one is freed as soon as its life has ended.
+ * A chunk that is queued has memory of its own, so it is never copied here; and
+ * the memory of a large one is freed as soon as its life has ended.
  */
 import type { Address, ByteStream, MaybePromise } from "../src/stream.ts";
 import type { StreamError } from "../src/errors.ts";

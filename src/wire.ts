@@ -181,7 +181,9 @@ export class Wire {
     const { buffer } = this;
     if (
       this.#stream.give === undefined || buffer === this.#own ||
-      this.start < this.end || size < 3 / 4 * buffer.length
+      this.start < this.end || size < 3 / 4 * buffer.length ||
+      // A stream may lend a part of memory that has others' bytes in its rest.
+      buffer.length < buffer.buffer.byteLength
     ) return false;
     this.#stream.give();
     return true;

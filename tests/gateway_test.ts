@@ -113,7 +113,7 @@ test("Gateway counts what is open", async () => {
 /** So that the clock is fine. */
 const fewAtATime = { connections: 2, sendSeconds: 0.04 };
 
-test("Gateway at its limit closes whom nobody has asked on for longest", async () => {
+test("Gateway at its limit closes the oldest connection that is idle", async () => {
   const { gateway, warned, connect } = serving(hello, { limits: fewAtATime });
   const first = connect([request]);
   const second = connect([request]);
