@@ -302,6 +302,8 @@ class DenoStream implements ByteStream {
   /** The last write, while writes are pending: each waits for its turn. */
   #lastWrite: Promise<void> | null = null;
   #pendingWrites = 0;
+  /** What is being written. */
+  #sending: Uint8Array = this.#buffer;
   #writable = true;
   #open = true;
 
@@ -427,25 +429,30 @@ class DenoStream implements ByteStream {
   write(bytes: Uint8Array): MaybePromise<void> {
     if (!this.#writable) throw new StreamError("Write to a closed connection");
     this.#pendingWrites++;
-    const write = this.#lastWrite === null
-      ? this.#send(bytes)
-      : this.#lastWrite.then(() => this.#send(bytes));
-    write.catch(ignore); // the caller may look at it later
-    return this.#lastWrite = write;
+    if (this.#lastWrite !== null) {
+      const write = this.#lastWrite.then(() => this.#send(bytes));
+      write.catch(ignore); // the caller may look at it later
+      return this.#lastWrite = write;
+    }
+    return this.#lastWrite = this.#send(bytes);
   }
 
-  async #send(bytes: Uint8Array): Promise<void> {
-    try {
-      let sent = await this.#conn.write(bytes);
-      while (sent < bytes.length) {
-        sent += await this.#conn.write(bytes.subarray(sent));
-      }
-    } catch (cause) {
-      this.#writable = false;
-      throw streamError(cause);
-    }
-    if (--this.#pendingWrites === 0) this.#lastWrite = null;
+  #send(bytes: Uint8Array): Promise<void> {
+    this.#sending = bytes;
+    return this.#conn.write(bytes).then(this.#sent, this.#sendFailed);
   }
+
+  readonly #sent = (count: number): void | Promise<void> => {
+    const { length } = this.#sending;
+    if (count < length) return this.#send(this.#sending.subarray(count));
+    if (--this.#pendingWrites === 0) this.#lastWrite = null;
+  };
+
+  readonly #sendFailed = (cause: unknown): never => {
+    this.#writable = false;
+    this.#lastWrite?.catch(ignore); // the caller may look at it later
+    throw streamError(cause);
+  };
 
   closeWrite(): void {
     if (!this.#writable) return;
