@@ -277,6 +277,8 @@ function shownAddress(address: DenoAddress): Address {
 const smallestBuffer = 4096;
 const largestBuffer = 65_536;
 
+const nothing = new Uint8Array(0);
+
 class DenoStream implements ByteStream {
   readonly remote: Address;
   readonly encrypted: boolean = false;
@@ -302,8 +304,8 @@ class DenoStream implements ByteStream {
   /** The last write, while writes are pending: each waits for its turn. */
   #lastWrite: Promise<void> | null = null;
   #pendingWrites = 0;
-  /** What is being written. */
-  #sending: Uint8Array = this.#buffer;
+  /** What is being written; nothing else, for it may be large. */
+  #sending: Uint8Array = nothing;
   #writable = true;
   #open = true;
 
@@ -445,6 +447,7 @@ class DenoStream implements ByteStream {
   readonly #sent = (count: number): void | Promise<void> => {
     const { length } = this.#sending;
     if (count < length) return this.#send(this.#sending.subarray(count));
+    this.#sending = nothing;
     if (--this.#pendingWrites === 0) this.#lastWrite = null;
   };
 

@@ -1,14 +1,17 @@
 /** What the Deno transport makes of a listener that fails to accept, on a
  * listener of our own, so that it fails as told and on every runtime. */
 import { test } from "node:test";
-import { assertEquals } from "@std/assert";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { assert, assertEquals } from "@std/assert";
 import {
   type DenoConn,
   type DenoHost,
   type DenoListener,
   denoTransport,
 } from "../../adapters/deno.ts";
-import type { Listener } from "../../src/stream.ts";
+import type { ByteStream, Listener } from "../../src/stream.ts";
+import { until } from "./fixture.ts";
 
 const address = { transport: "tcp", hostname: "127.0.0.1", port: 80 };
 
@@ -63,7 +66,7 @@ async function timersUntilAccepted(codes: string[]): Promise<number> {
   let listener: Promise<Listener> | undefined;
   try {
     await new Promise<void>((accepted) => {
-      listener = listenOn(host, accepted);
+      listener = listenOn(host, () => accepted());
     });
   } finally {
     globalThis.setTimeout = setTimeout;
@@ -73,7 +76,10 @@ async function timersUntilAccepted(codes: string[]): Promise<number> {
 }
 
 /** The transport asks for the host before anything else happens. */
-function listenOn(host: DenoHost, accept: () => void): Promise<Listener> {
+function listenOn(
+  host: DenoHost,
+  accept: (stream: ByteStream) => void,
+): Promise<Listener> {
   const own = Object.getOwnPropertyDescriptor(globalThis, "Deno");
   Object.defineProperty(globalThis, "Deno", {
     value: host,
@@ -94,4 +100,43 @@ test("denoTransport does not pause for peers that reset before they are accepted
 
 test("denoTransport pauses while there are no descriptors", async () => {
   assertEquals(await timersUntilAccepted(["EMFILE", "ENFILE"]), 2);
+});
+
+/** Has the runtime free what nobody refers to. */
+function collector(): () => void {
+  const { Bun } = globalThis as { Bun?: { gc(now: boolean): void } };
+  if (Bun !== undefined) return () => Bun.gc(true);
+  setFlagsFromString("--expose-gc");
+  return runInNewContext("gc");
+}
+
+/** Writes as much as a slab, and keeps none of it. */
+async function writeLarge(stream: ByteStream): Promise<WeakRef<Uint8Array>> {
+  const bytes = new Uint8Array(131_072);
+  await stream.write(bytes);
+  return new WeakRef(bytes);
+}
+
+test("a stream of denoTransport keeps nothing of what it has sent", async () => {
+  const host = {
+    listen: () => new FailingListener([]),
+  } as unknown as DenoHost;
+  const streams: ByteStream[] = [];
+  let listener: Promise<Listener> | undefined;
+  await new Promise<void>((accepted) => {
+    listener = listenOn(host, (stream) => {
+      streams.push(stream);
+      accepted();
+    });
+  });
+  const [stream] = streams;
+  assert(stream !== undefined);
+  const written = await writeLarge(stream);
+  const collect = collector();
+  await until(() => {
+    collect();
+    return written.deref() === undefined;
+  }, "what was written to be collected");
+  stream.close();
+  await (await listener)!.close();
 });
