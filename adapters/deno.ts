@@ -290,6 +290,8 @@ class DenoStream implements ByteStream {
   /** The view that was lent last; a request as long as the last one gets the
    * same object again. */
   #view: Uint8Array = this.#buffer;
+  /** What `read()` brought last; its memory is one of our two buffers, or was. */
+  #lent: Uint8Array | null = null;
   /** A read has been started and not yet settled. */
   #reading = false;
   /** The read that was started for `onGone`, until `read()` takes it over. */
@@ -330,10 +332,20 @@ class DenoStream implements ByteStream {
   }
 
   readonly #received = (count: number | null): Uint8Array | null => {
-    const view = this.#keep(count);
+    const view = this.#lent = this.#keep(count);
     this.#watchOn(view);
     return view;
   };
+
+  /** See `ByteStream`. */
+  give(): void {
+    const memory = this.#lent?.buffer;
+    this.#lent = null;
+    if (memory === this.#buffer.buffer) this.#resize(this.#buffer.length);
+    else if (this.#spare !== null && memory === this.#spare.buffer) {
+      this.#spare = new Uint8Array(this.#spare.length);
+    }
+  }
 
   readonly #keep = (count: number | null): Uint8Array | null => {
     this.#reading = false;
@@ -398,6 +410,7 @@ class DenoStream implements ByteStream {
   readonly #receivedAhead = (count: number | null): Uint8Array | null => {
     const view = this.#keep(count);
     if (this.#ahead === null) { // `read()` waits for it
+      this.#lent = view;
       this.#watchOn(view);
     } else {
       this.#arrived = view;
@@ -418,6 +431,7 @@ class DenoStream implements ByteStream {
     this.#ahead = null;
     this.#arrived = undefined;
     if (arrived === undefined) return ahead;
+    this.#lent = arrived;
     this.#watchOn(arrived);
     return arrived;
   }

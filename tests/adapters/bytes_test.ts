@@ -85,6 +85,34 @@ conform(
   },
 );
 
+for (const watched of [false, true]) {
+  conform(
+    `what was given stays as it is, ${
+      watched ? "" : "not "
+    }while an end is awaited`,
+    async (bench) => {
+      const [stream, peer] = await bench.pair();
+      const size = 4 * MiB;
+      peer.send(pattern(size));
+      const given: { view: Uint8Array; at: number }[] = [];
+      let views = 0;
+      for (let received = 0; received < size;) {
+        if (watched) stream.onGone = () => {};
+        const view = await stream.read();
+        assert(view !== null && view.length > 0);
+        // The others' memory may be used again.
+        if (views++ % 3 > 0 && stream.give !== undefined) {
+          stream.give();
+          given.push({ view, at: received });
+        }
+        received += view.length;
+      }
+      for (const { view, at } of given) assertEquals(mismatch(view, at), -1);
+      if (stream.give !== undefined) assert(given.length > 0);
+    },
+  );
+}
+
 conform(
   "the memory of a large view is freed, or read into again, by the next read()",
   async (bench, { name }) => {
