@@ -321,6 +321,7 @@ class DenoStream implements ByteStream {
   }
 
   read(): MaybePromise<Uint8Array | null> {
+    this.#lent = null; // or its memory would be kept for as long as we wait
     if (!this.#open) return null;
     if (this.#ahead !== null) return this.#takeAhead(this.#ahead);
     return this.#startRead();

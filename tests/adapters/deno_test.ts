@@ -28,11 +28,13 @@ const conn: DenoConn = {
 class FailingListener implements DenoListener {
   readonly addr = address;
   readonly #codes: string[];
+  readonly #conn: DenoConn;
   #accepted = false;
   #reject: ((error: Error) => void) | undefined;
 
-  constructor(codes: string[]) {
+  constructor(codes: string[], accepted: DenoConn = conn) {
     this.#codes = [...codes];
+    this.#conn = accepted;
   }
 
   accept(): Promise<DenoConn> {
@@ -42,7 +44,7 @@ class FailingListener implements DenoListener {
     }
     if (!this.#accepted) {
       this.#accepted = true;
-      return Promise.resolve(conn);
+      return Promise.resolve(this.#conn);
     }
     return new Promise((_, reject) => this.#reject = reject);
   }
@@ -137,6 +139,44 @@ test("a stream of denoTransport keeps nothing of what it has sent", async () => 
     collect();
     return written.deref() === undefined;
   }, "what was written to be collected");
+  stream.close();
+  await (await listener)!.close();
+});
+
+/** Reads what fills the buffer until it has its full size, then a little, and
+ * waits for more: the memory of what was read last. */
+async function readAndWait(stream: ByteStream): Promise<WeakRef<object>> {
+  let memory: ArrayBufferLike | undefined;
+  for (let reads = 0; reads < 4; reads++) {
+    memory = (await stream.read())?.buffer;
+  }
+  assertEquals(memory?.byteLength, 65_536);
+  Promise.resolve(stream.read()).catch(() => {});
+  return new WeakRef(memory!);
+}
+
+test("a stream of denoTransport that waits keeps nothing of what it has read", async () => {
+  let reads = 0;
+  const busy: DenoConn = {
+    ...conn,
+    read: (buffer) =>
+      ++reads > 4
+        ? new Promise(() => {})
+        : Promise.resolve(reads === 4 ? 100 : buffer.length),
+  };
+  const host = {
+    listen: () => new FailingListener([], busy),
+  } as unknown as DenoHost;
+  let listener: Promise<Listener> | undefined;
+  const stream = await new Promise<ByteStream>((accepted) => {
+    listener = listenOn(host, accepted);
+  });
+  const read = await readAndWait(stream);
+  const collect = collector();
+  await until(() => {
+    collect();
+    return read.deref() === undefined;
+  }, "what was read to be collected");
   stream.close();
   await (await listener)!.close();
 });
