@@ -206,6 +206,9 @@ test("curl: what a handler gives is sent", async () => {
     assertStringIncludes(head, "Content-Length: 5\r\n");
     const large = await run(curl, ["-sS", `${address}/large`]);
     assertEquals(large.length, 3_000_000);
+    // Text is at hand as a whole, which Bun alone does not tell.
+    const told = await run(curl, ["-sS", "-i", `${address}/large`]);
+    assertStringIncludes(told.slice(0, 1000), "Content-Length: 3000000\r\n");
     const old = await run(curl, ["-sS", "-0", "-i", `${address}/`]);
     assertStringIncludes(old, "\r\n\r\nHello");
     assertNoError(program);
