@@ -1,5 +1,4 @@
 /** The program itself, asked by the clients that people use. */
-import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -12,29 +11,10 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { startProgram } from "./support/program.ts";
+import { runCommand } from "./support/run_command.ts";
 import { findTool } from "./support/tool.ts";
 
 const app = "tests/clients/app.mjs:app";
-
-interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function run(command: string, args: readonly string[]): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const options = {
-      timeout: 25_000,
-      maxBuffer: 8 << 20,
-      encoding: "utf8",
-    } as const;
-    execFile(command, args, options, (error, stdout, stderr) => {
-      const code = error === null ? 0 : Number(error.code ?? 1);
-      resolve({ code, stdout, stderr });
-    });
-  });
-}
 
 async function inTemporaryDirectory(
   use: (directory: string) => Promise<void>,
@@ -53,18 +33,27 @@ test("curl: GET, HEAD, HTTP/1.0 and a kept connection", async () => {
   await using program = await startProgram([app]);
   const { address } = program;
 
-  const got = await run(curl, ["-sS", "-i", `${address}/a%20b?x=1&y=%20`]);
+  const got = await runCommand(curl, [
+    "-sS",
+    "-i",
+    `${address}/a%20b?x=1&y=%20`,
+  ]);
   assertEquals(got.code, 0, got.stderr);
   assertStringIncludes(got.stdout, "HTTP/1.1 200 OK\r\n");
   assertStringIncludes(got.stdout, '"path":"/a b","query":"x=1&y=%20"');
 
-  const head = await run(curl, ["-sS", "-I", `${address}/bytes?1000`]);
+  const head = await runCommand(curl, ["-sS", "-I", `${address}/bytes?1000`]);
   assertStringIncludes(head.stdout, "Content-Length: 1000\r\n");
 
-  const old = await run(curl, ["-sS", "-0", "-i", `${address}/old`]);
+  const old = await runCommand(curl, ["-sS", "-0", "-i", `${address}/old`]);
   assertStringIncludes(old.stdout, '"protocol":"HTTP/1.0"');
 
-  const kept = await run(curl, ["-sS", "-v", `${address}/1`, `${address}/2`]);
+  const kept = await runCommand(curl, [
+    "-sS",
+    "-v",
+    `${address}/1`,
+    `${address}/2`,
+  ]);
   assertStringIncludes(kept.stderr, "Re-using existing connection");
 });
 
@@ -78,16 +67,16 @@ test("curl: content with a length, in chunks, and after 100 (Continue)", async (
     await writeFile(file, new Uint8Array(3_000_000).fill(0x62));
     const upload = ["-sS", "-v", "--data-binary", `@${file}`];
 
-    const sized = await run(curl, [...upload, `${address}/sized`]);
+    const sized = await runCommand(curl, [...upload, `${address}/sized`]);
     assertStringIncludes(sized.stdout, '"received":3000000');
-    const chunked = await run(curl, [
+    const chunked = await runCommand(curl, [
       ...upload,
       "-H",
       "Transfer-Encoding: chunked",
       `${address}/chunked`,
     ]);
     assertStringIncludes(chunked.stdout, '"received":3000000');
-    const expecting = await run(curl, [
+    const expecting = await runCommand(curl, [
       ...upload,
       "-H",
       "Expect: 100-continue",
@@ -99,7 +88,7 @@ test("curl: content with a length, in chunks, and after 100 (Continue)", async (
     assertStringIncludes(expecting.stdout, '"received":3000000');
 
     const target = join(directory, "answer");
-    const large = await run(curl, [
+    const large = await runCommand(curl, [
       "-sS",
       "-o",
       target,
@@ -118,7 +107,7 @@ test("curl reads a refusal although its upload is cut short", async () => {
   await inTemporaryDirectory(async (directory) => {
     const file = join(directory, "content");
     await writeFile(file, new Uint8Array(5_000_000));
-    const refused = await run(curl, [
+    const refused = await runCommand(curl, [
       "-sS",
       "-i",
       "--data-binary",
@@ -175,7 +164,7 @@ test("Chromium: the welcome page, and a page that asks many things", async () =>
     ];
     {
       await using program = await startProgram([]);
-      const page = await run(chromium, [
+      const page = await runCommand(chromium, [
         ...flags,
         `${program.address}/?a=%3Cb%3E`,
       ]);
@@ -185,7 +174,7 @@ test("Chromium: the welcome page, and a page that asks many things", async () =>
     }
     {
       await using program = await startProgram([app]);
-      const page = await run(chromium, [
+      const page = await runCommand(chromium, [
         ...flags,
         `${program.address}/browser`,
       ]);
@@ -202,7 +191,7 @@ test("wrk: every answer is right and no socket fails", async () => {
   const wrk = await findTool("wrk");
   if (wrk === undefined) return;
   await using program = await startProgram([app, "--access-log", "off"]);
-  const load = await run(wrk, [
+  const load = await runCommand(wrk, [
     "-t1",
     "-c32",
     "-d1s",

@@ -2,7 +2,7 @@
  * there, but for the addresses and paths, which are the test's; and what every
  * proxy has to hand on. The client is curl, and speaks HTTP/2 where the proxy
  * does. */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import {
   chmodSync,
   mkdtempSync,
@@ -17,6 +17,7 @@ import process from "node:process";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Daemon, until } from "../support/daemon.ts";
 import { startProgram } from "../support/program.ts";
+import { type Outcome, runCommand } from "../support/run_command.ts";
 import { findTool } from "../support/tool.ts";
 
 /** A proxy, as it is started. */
@@ -57,23 +58,6 @@ export function deployed(
   return text;
 }
 
-/** What curl said. */
-interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function run(command: string, args: readonly string[]): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const options = { timeout: 25_000, maxBuffer: 8 << 20 } as const;
-    execFile(command, args, options, (error, stdout, stderr) => {
-      const code = error === null ? 0 : Number(error.code ?? 1);
-      resolve({ code, stdout, stderr });
-    });
-  });
-}
-
 /** A proxy that runs before Headgate, until the end of the scope. */
 export class Proxy implements AsyncDisposable {
   readonly place: Place;
@@ -109,7 +93,7 @@ export class Proxy implements AsyncDisposable {
       socket: join(directory, "app.sock"),
       certificate: join(directory, "both.pem"),
     };
-    const { code, stderr } = await run(openssl, [
+    const { code, stderr } = await runCommand(openssl, [
       ..."req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
         .split(" "),
       "-keyout",
@@ -152,7 +136,7 @@ export class Proxy implements AsyncDisposable {
   /** Asks by curl, which comes from an address that Headgate does not believe,
    * and returns what was printed. */
   async ask(path: string, ...args: string[]): Promise<Outcome> {
-    return await run(this.#curl, [
+    return await runCommand(this.#curl, [
       "-sSk",
       "--path-as-is",
       "--interface",
@@ -328,7 +312,7 @@ export async function checkReload(kind: ProxyKind): Promise<void> {
   if (proxy === undefined) return;
   await using daemon = new Daemon();
   await daemon.start(`--bind=unix:${proxy.place.socket}`, "--umask=0");
-  const load = run(wrk, ["-t1", "-c8", "-d4s", proxy.url("/")]);
+  const load = runCommand(wrk, ["-t1", "-c8", "-d4s", proxy.url("/")]);
   for (const command of ["reload", "restart"] as const) {
     const old = await daemon.workers();
     assertEquals((await daemon.order({ command }))?.ok, true);
