@@ -178,7 +178,8 @@ export async function serve(
   return serveHandler(await detectTransport(), wsgi(app, options), options);
 }
 
+countMemoryBy(findMemoryCount);
+
 // Nobody waits for it here: an application or a configuration file may import
 // this module, which must be whole by then.
-countMemoryBy(findMemoryCount);
 if (import.meta.main) void import("./src/bin.ts");

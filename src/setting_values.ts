@@ -46,6 +46,21 @@ export function readLogLevel(setting: Setting): LogLevel {
   return readChoice(setting, logLevels);
 }
 
+/** The text, where `check` takes it; else what that says, with where it stands. */
+function accepted(
+  text: string,
+  source: string,
+  check: (text: string) => unknown,
+): string {
+  try {
+    check(text);
+    return text;
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    throw new CommandError(2, `${source}: ${error.message}`, error.remedy);
+  }
+}
+
 /** A format of the access log, by its name or with atoms. */
 export function readAccessLogFormat({ text, source }: Setting): string {
   if (accessFormatNames.includes(text)) return text;
@@ -59,13 +74,7 @@ export function readAccessLogFormat({ text, source }: Setting): string {
         : `Did you mean ${meant}?`,
     );
   }
-  try {
-    compileAccessFormat(text, 0);
-    return text;
-  } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
-    throw new CommandError(2, `${source}: ${error.message}`, error.remedy);
-  }
+  return accepted(text, source, (format) => compileAccessFormat(format, 0));
 }
 
 /** Variables with their values; the last of a name wins. */
@@ -207,13 +216,7 @@ export function readSeconds(
 
 /** An address that `parseBind()` takes. */
 export function readBind({ text, source }: Setting): string {
-  try {
-    parseBind(text);
-    return text;
-  } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
-    throw new CommandError(2, `${source}: ${error.message}`, error.remedy);
-  }
+  return accepted(text, source, parseBind);
 }
 
 /** The proxies that are believed, and in what. */

@@ -34,7 +34,7 @@ export interface ByteStream {
    * `StreamError` when the connection failed. */
   read(): MaybePromise<Uint8Array | null>;
   /** Makes what the last `read()` gave the caller's for good, to be changed or
-   * kept. Absent where that memory is read into again. */
+   * kept. Absent where a stream reads into the same memory come what may. */
   give?(): void;
   /** Sends all of `bytes`, in order. The bytes are lent to the stream until
    * the call settles: `undefined` means that they have been sent or copied, so
