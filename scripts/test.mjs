@@ -24,6 +24,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
 import { buildOrExit, bundling } from "./build.mjs";
+import { failuresOf, tellFailures } from "./failures.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const reports = join(root, "build", "reports");
@@ -150,9 +151,10 @@ async function run(runtime, former) {
     const [command, args] = await commands[runtime](files, report);
     outcome = await execute(command, args, print);
   } catch (error) {
-    outcome = { ok: false, why: error.message, output: "" };
+    outcome = { ok: false, why: "did not start", output: error.message };
   }
-  const counts = count(await readFile(report, "utf8").catch(() => ""));
+  const told = await readFile(report, "utf8").catch(() => "");
+  const counts = count(told);
   // A tool that is missing on this machine makes a test say so and pass.
   const skips = outcome.output.match(/^skip: /gm)?.length ?? 0;
   counts.passed = Math.max(0, counts.passed - skips);
@@ -162,9 +164,10 @@ async function run(runtime, former) {
   // A file that does not load fails in no test's name.
   if (!ok) counts.failed = Math.max(counts.failed, 1);
   const why = !outcome.ok ? outcome.why : ran ? "" : "no test ran";
+  const failures = failuresOf(runtime, ok, told, outcome.output);
   const ms = Date.now() - startedAt;
   await former;
-  return { runtime, ok, why, ...counts, ms };
+  return { runtime, ok, why, ...counts, failures, ms };
 }
 
 /** Takes what one runtime prints: keeps it until the `former` run has resolved,
@@ -247,8 +250,8 @@ function count(report) {
   return { passed: ran - failed - skipped, failed, skipped };
 }
 
-/** Prints one line per runtime, then the totals, and keeps them with the
- * reports; exits with 1 if a runtime failed. */
+/** Prints what failed, one line per runtime, then the totals, and keeps them
+ * with the reports; exits with 1 if a runtime failed. */
 async function summarize(results) {
   const lines = results.map((result) => {
     const { runtime, ok, why, passed, failed, skipped, ms } = result;
@@ -258,7 +261,9 @@ async function summarize(results) {
       `(${(ms / 1000).toFixed(1)} s)${ok ? "" : `, ${why}`}`;
   });
   const sum = (key) => results.reduce((total, one) => total + one[key], 0);
-  const summary = `${lines.join("\n")}\n\n` +
+  const failed = tellFailures(results.flatMap(({ failures }) => failures));
+  if (failed.length > 0) failed.push("");
+  const summary = `${[...failed, ...lines].join("\n")}\n\n` +
     `${sum("passed")} passed, ${sum("failed")} failed\n`;
   await writeFile(join(reports, "summary.txt"), summary);
   console.log(`\n${summary.trimEnd()}`);
