@@ -78,7 +78,8 @@ testDaemon(
   async (daemon) => {
     await daemon.start("--timeout=1");
     const client = await request(daemon.address, "/block?by=a%20loop");
-    await daemon.until(() => daemon.has("blocked"), "the block");
+    // The file is there before its content is.
+    await daemon.until(() => daemon.read("blocked") !== "", "the block");
     const hung = Number(daemon.read("blocked"));
     await daemon.untilServing(2, [hung]);
     assert(!daemon.processes().includes(hung));
