@@ -10,12 +10,13 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Daemon, until } from "../support/daemon.ts";
+import { freePort } from "../support/free_port.ts";
 import { startProgram } from "../support/program.ts";
 import { type Outcome, runCommand } from "../support/run_command.ts";
 import { findTool } from "../support/tool.ts";
@@ -157,16 +158,6 @@ export class Proxy implements AsyncDisposable {
     }
     rmSync(this.place.directory, { recursive: true, force: true });
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 function accepts(port: number): Promise<boolean> {
