@@ -361,7 +361,7 @@ test("--log-file leaves standard output to the access log", async () => {
   ]);
   const text = () =>
     existsSync(site.path("error.log")) ? site.read("error.log") : "";
-  for (const end = Date.now() + 10_000; !/Ready/.test(text());) {
+  for (const end = Date.now() + 25_000; !/Ready/.test(text());) {
     assert(Date.now() < end, command.stderr);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

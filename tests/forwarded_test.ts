@@ -459,7 +459,7 @@ test("the program believes a proxy on this machine, over TCP and a Unix socket",
       ) {
         assertStringIncludes(await ask(where), "https://a.test/ 192.0.2.7");
       }
-      const deadline = Date.now() + 10_000;
+      const deadline = Date.now() + 25_000;
       while (!program.output().includes("192.0.2.7 GET / HTTP/1.1")) {
         assert(Date.now() < deadline, program.output());
         await new Promise((resolve) => setTimeout(resolve, 10));

@@ -317,7 +317,7 @@ function serving(handler: Handler, pieces: string[] = []) {
 }
 
 async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 25_000;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`Waited in vain for ${what}`);
     await new Promise((pass) => setTimeout(pass, 0));

@@ -460,7 +460,7 @@ async function tellSignals(): Promise<unknown> {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 25_000;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error("Waited in vain");
     await new Promise((resolve) => setTimeout(resolve, 2));

@@ -45,12 +45,12 @@ export function conform(
   }
 }
 
-/** Settles as soon as `condition` holds; rejects after ten seconds. */
+/** Settles as soon as `condition` holds; rejects after 25 seconds. */
 export async function until(
   condition: () => boolean,
   what: string,
 ): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 25_000;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`Waited in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));

@@ -47,7 +47,7 @@ class Watched implements Disposable {
 
   /** Settles once all of them were told; fails when others were. */
   async until(...names: string[]): Promise<void> {
-    const deadline = performance.now() + 10_000;
+    const deadline = performance.now() + 25_000;
     while (!names.every((name) => this.told.has(name))) {
       assert(
         performance.now() < deadline,

@@ -44,7 +44,7 @@ const role: WorkerRole = {
 
 /** Settles as soon as a condition holds. */
 async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 25_000;
   while (!condition()) {
     assert(performance.now() < deadline, `Waited in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));

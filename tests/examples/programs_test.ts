@@ -44,7 +44,7 @@ class Program {
     });
   }
 
-  /** Settles when `condition` holds. Rejects after ten seconds. */
+  /** Settles when `condition` holds. Rejects after 25 seconds. */
   until(condition: () => boolean, what: string): Promise<void> {
     return this.#watch.until(
       condition,

@@ -239,7 +239,7 @@ async function assertClosed(application: ServedPython): Promise<void> {
   await client.send("GET /stream/-1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
   await client.until(() => client.received.length > 100_000, "some content");
   await client.close();
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 25_000;
   for (;;) {
     const told = await application.json("/streams");
     if (told["closed"] === Number(opened) + 1) break;

@@ -45,7 +45,7 @@ async function eventually(
   condition: () => boolean | Promise<boolean>,
   what: string,
 ): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 25_000;
   while (!await condition()) {
     assert(performance.now() < deadline, `Waited in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));

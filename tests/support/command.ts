@@ -80,7 +80,7 @@ export class Command implements AsyncDisposable {
   }
 
   /** Settles as soon as `condition` holds; looks whenever the command writes
-   * or ends. Rejects after ten seconds. */
+   * or ends. Rejects after 25 seconds. */
   until(condition: () => boolean, what: string): Promise<void> {
     return this.#watch.until(condition, what, () => this.#summary());
   }

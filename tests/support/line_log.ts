@@ -37,7 +37,7 @@ export class LineLog implements LeveledLogger {
     return this.told.join("\n");
   }
 
-  /** Settles with the first record that matches. Rejects after ten seconds. */
+  /** Settles with the first record that matches. Rejects after 25 seconds. */
   async until(pattern: RegExp): Promise<string> {
     const find = () => this.lines.find((line) => pattern.test(line));
     await this.#watch.until(

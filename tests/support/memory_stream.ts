@@ -235,7 +235,7 @@ export class MemoryStream implements ByteStream {
   }
 
   /** Settles as soon as `condition` holds; looks whenever something happens on
-   * the stream. Rejects after ten seconds. */
+   * the stream. Rejects after 25 seconds. */
   until(condition: () => boolean, what = "the condition"): Promise<void> {
     return this.#watch.until(condition, what, () => this.#summary());
   }

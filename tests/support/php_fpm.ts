@@ -124,12 +124,12 @@ export async function startPhpFpm(
   }
 }
 
-/** Looks again and again, for ten seconds at most. */
+/** Looks again and again, for 25 seconds at most. */
 export async function until(
   condition: () => boolean,
   what: string,
 ): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 25_000;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`${what} does not come`);
     await new Promise((resolve) => setTimeout(resolve, 5));

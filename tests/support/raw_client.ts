@@ -102,7 +102,7 @@ export class RawClient {
   }
 
   /** Settles as soon as `condition` holds; looks whenever something arrives or
-   * ends. Rejects after ten seconds. */
+   * ends. Rejects after 25 seconds. */
   until(condition: () => boolean, what = "the condition"): Promise<void> {
     return this.#watch.until(condition, what, () => this.#summary());
   }

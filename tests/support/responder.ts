@@ -205,7 +205,7 @@ export class Responder {
 
   /** Waits for what shows in a file only. */
   async untilSeen(condition: () => boolean, what: string): Promise<void> {
-    const deadline = Date.now() + 10_000;
+    const deadline = Date.now() + 25_000;
     while (!condition()) {
       if (Date.now() > deadline) throw new Error(`No ${what}`);
       await new Promise((resolve) => setTimeout(resolve, 5));

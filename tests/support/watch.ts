@@ -1,7 +1,7 @@
 /** Waits for a thing, never for a time. */
 
 /** How long a test waits before it is given up. */
-const deadlineMs = 10_000;
+const deadlineMs = 25_000;
 
 /** Conditions over something that says when it has changed. */
 export class Watch {
@@ -13,7 +13,7 @@ export class Watch {
   }
 
   /** Settles as soon as `condition` holds; it is looked at now and at every
-   * change. Rejects after ten seconds, and tells what `state` then says. */
+   * change. Rejects after 25 seconds, and tells what `state` then says. */
   until(condition: () => boolean, what: string, state: () => string): Promise<
     void
   > {
