@@ -232,7 +232,7 @@ test("the welcome page is served; the start and the requests are told", async ()
   await using command = new Command([anyPort]);
   const [address] = await command.ready();
   assertMatch(await ask(address), /^HTTP\/1\.1 200 OK\r\n[^]*<title>Headgate/);
-  await command.until(() => / 200 /.test(command.stdout), "an access line");
+  await command.until(() => /" 200 /.test(command.stdout), "an access line");
   const { stdout } = command;
   const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \[INFO\]`;
   assertMatch(
@@ -323,7 +323,7 @@ test("an application that throws is a 500 with its stack in the log", async () =
   await using command = new Command([site.path("app.mjs") + ":app", anyPort]);
   const [address] = await command.ready();
   assertMatch(await ask(address, "/throw"), /^HTTP\/1\.1 500 /);
-  await command.until(() => / 500 /.test(command.stdout), "an access line");
+  await command.until(() => /" 500 /.test(command.stdout), "an access line");
   assertMatch(command.stdout, /\[ERROR\] [^]*on purpose\n {2}forged/);
   assertStringIncludes(command.stdout, "app.mjs");
 });
@@ -612,6 +612,6 @@ test("the limits reach the gateway", async () => {
   await using command = new Command([anyPort, "--limit-request-line=20"]);
   const [address] = await command.ready();
   assertMatch(await ask(address, `/${"x".repeat(30)}`), /^HTTP\/1\.1 414 /);
-  await command.until(() => / 414 /.test(command.stdout), "an access line");
+  await command.until(() => /" 414 /.test(command.stdout), "an access line");
   assertMatch(command.stdout, /\] "-" 414 /);
 });
