@@ -115,14 +115,22 @@ async function handOver(): Promise<unknown> {
 async function handOverUnderLoad(): Promise<unknown> {
   const [port = ""] = args;
   const client = start("flood");
-  const counted = messages(client.channel);
+  let begin = () => {};
+  const begun = new Promise<void>((resolve) => begin = resolve);
+  const counted = new Promise<unknown>((resolve) =>
+    client.channel.receive((message) => {
+      if (message === "begun") begin();
+      else resolve(message);
+    }, () => resolve(undefined))
+  );
+  await begun;
   const bound = await daemonHost.bind([{ port: Number(port) }], 4);
   const { arbiter, ready } = startArbiter(bound);
   bound.close();
   await ready;
   await ask(dialable(bound.sockets[0]!.address));
   client.channel.send("enough");
-  const [counts] = await counted;
+  const counts = await counted;
   arbiter.channel.send("leave");
   await arbiter.ended;
   return counts;
@@ -199,8 +207,8 @@ async function flood(): Promise<void> {
       else counts.lost++;
     } catch (error) {
       const { code } = error as { code?: string };
-      if (code === "ECONNREFUSED") counts.refused++;
-      else counts.lost++;
+      if (code !== "ECONNREFUSED") counts.lost++;
+      else if (counts.refused++ === 0) daemonHost.parent!.send("begun");
     }
   }
   daemonHost.parent!.send(counts);

@@ -276,7 +276,7 @@ async function checkEvents(proxy: Proxy): Promise<void> {
   const child = spawn("curl", ["-sSkN", proxy.url("/events")], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const timer = setTimeout(() => child.kill(), 10_000);
+  const timer = setTimeout(() => child.kill(), 25_000);
   let received = "";
   for await (const piece of child.stdout) {
     received += String(piece);
@@ -288,7 +288,7 @@ async function checkEvents(proxy: Proxy): Promise<void> {
 
 /** A client that does not wait for what `checkEvents` will let through. */
 async function leave(proxy: Proxy): Promise<void> {
-  const { code } = await proxy.ask("/gate", "--max-time", "0.5");
+  const { code } = await proxy.ask("/gate", "--max-time", "2");
   assertEquals(code, timedOut);
 }
 
@@ -314,5 +314,6 @@ export async function checkReload(kind: ProxyKind): Promise<void> {
   assert(!/Socket errors: .*(connect|read|write) [1-9]/.test(stdout), stdout);
   assert(!stdout.includes("Non-2xx"), stdout);
   const [, requests] = /(\d+) requests in/.exec(stdout) ?? [];
-  assert(Number(requests) > 100, stdout);
+  // More than one on each connection; how many is the machine's affair.
+  assert(Number(requests) > 8, stdout);
 }
