@@ -159,6 +159,8 @@ class ArbiterProcess {
       return code;
     } finally {
       this.#claim?.release();
+      // Another arbiter that was there when we were to stop may have gone since.
+      if (this.#stopRequested && !this.#shared()) this.#socketsToRemove();
       this.#forgetSockets?.();
       this.#logs.close();
     }

@@ -56,6 +56,42 @@ testDaemon(
   },
 );
 
+for (const last of ["former", "new"] as const) {
+  testDaemon(
+    `two arbiters stop at once: a Unix socket's file goes with the ${last} one`,
+    async (daemon) => {
+      const address = { host: daemon.path("app.sock"), port: 0 };
+      await daemon.start("--bind=unix:app.sock");
+      const former = daemon.pid;
+      // Whose worker has a request in hand is the last to end.
+      const begin = async () => {
+        const client = await request(address, "/gate");
+        await client.until(() => /begun/.test(client.receivedText), "a begin");
+        return client;
+      };
+      const early = last === "former" ? await begin() : undefined;
+      daemon.signal("SIGUSR2");
+      await daemon.untilLogged(/The new arbiter \(pid \d+\) serves/);
+      const next = Number(daemon.read("headgate.pid.2"));
+      if (last === "new") daemon.signal("SIGWINCH", former);
+      if (last === "new") await daemon.untilServing(0);
+      const client = early ?? await begin();
+      for (const arbiter of [former, next]) daemon.signal("SIGTERM", arbiter);
+      const first = last === "new" ? former : next;
+      await daemon.until(
+        () => !daemon.processes().includes(first),
+        "the first one's end",
+      );
+      assert(daemon.has("app.sock"));
+      daemon.write("open", "");
+      assertEquals((await answerOf(client)).text, "begun, done");
+      await client.close();
+      await daemon.untilGone();
+      assert(!daemon.has("app.sock"));
+    },
+  );
+}
+
 testDaemon("a Unix socket queues no fewer after a restart", async (daemon) => {
   const path = daemon.path("app.sock");
   await daemon.start(`--bind=unix:${path}`);
