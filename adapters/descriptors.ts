@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import { endianness } from "node:os";
 import type { Address, ListenOptions } from "../src/stream.ts";
-import { tcpAddress, unixAddress } from "./endpoint.ts";
+import { canonicalIp, tcpAddress, unixAddress } from "./endpoint.ts";
 
 /** A socket of this network namespace, as the kernel lists it. */
 export interface SocketEntry {
@@ -154,16 +154,6 @@ function readIp(hex: string): string {
     (_, at) => ((bytes[2 * at]! << 8) | bytes[2 * at + 1]!).toString(16),
   );
   return canonicalIp(groups.join(":"));
-}
-
-/** One spelling for each address, as in "::1". */
-export function canonicalIp(address: string): string {
-  if (!address.includes(":")) return address;
-  try {
-    return new URL(`http://[${address}]/`).hostname.slice(1, -1);
-  } catch {
-    return address; // it names a zone, as in "fe80::1%eth0"
-  }
 }
 
 /** Enough for some four hundred listeners, which come first in the table. */

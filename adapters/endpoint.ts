@@ -29,6 +29,16 @@ export function tcpAddress(
   return { host: mapped ? host.slice(7) : host, port: port ?? 0 };
 }
 
+/** One spelling for each address, as in "::1". */
+export function canonicalIp(address: string): string {
+  if (!address.includes(":")) return address;
+  try {
+    return new URL(`http://[${address}]/`).hostname.slice(1, -1);
+  } catch {
+    return address; // it names a zone, as in "fe80::1%eth0"
+  }
+}
+
 /** An end of a Unix-domain connection; a client's end has no name. */
 export function unixAddress(path: string | null | undefined): Address {
   return { host: path ?? "", port: 0 };

@@ -8,7 +8,6 @@ import process from "node:process";
 import type { BoundSockets, HeldSocket, Lock } from "../src/daemon/host.ts";
 import type { Address, ListenOptions } from "../src/stream.ts";
 import {
-  canonicalIp,
   descriptorNumbers,
   listenersOn,
   openSockets,
@@ -17,6 +16,7 @@ import {
   socketTable,
 } from "./descriptors.ts";
 import {
+  canonicalIp,
   defaultBacklog,
   defaultHostname,
   listenError,

@@ -25,6 +25,7 @@ import { test } from "node:test";
 import { backendHost } from "../../adapters/backend_host.ts";
 import { bunConnect } from "../../adapters/bun.ts";
 import { denoConnect } from "../../adapters/deno.ts";
+import { connectWithDeno } from "../../adapters/deno_listen.ts";
 import { detectProcessHost } from "../../adapters/detect.ts";
 import { nodeConnect } from "../../adapters/node.ts";
 import type { Program, ProgramCommand } from "../../src/backend_host.ts";
@@ -54,6 +55,7 @@ type Connect = (options: ConnectOptions) => Promise<ByteStream>;
 
 const connectOf: Readonly<Record<string, Connect>> = {
   deno: denoConnect,
+  "Deno.listen": connectWithDeno,
   bun: bunConnect,
   node: nodeConnect,
 };

@@ -8,8 +8,8 @@ import {
   type DenoConn,
   type DenoHost,
   type DenoListener,
-  denoTransport,
-} from "../../adapters/deno.ts";
+  denoListenTransport,
+} from "../../adapters/deno_listen.ts";
 import type { ByteStream, Listener } from "../../src/stream.ts";
 import { until } from "./fixture.ts";
 
@@ -88,19 +88,19 @@ function listenOn(
     configurable: true,
   });
   try {
-    return denoTransport.listen({ port: 80 }, accept);
+    return denoListenTransport.listen({ port: 80 }, accept);
   } finally {
     if (own === undefined) Reflect.deleteProperty(globalThis, "Deno");
     else Object.defineProperty(globalThis, "Deno", own);
   }
 }
 
-test("denoTransport does not pause for peers that reset before they are accepted", async () => {
+test("denoListenTransport does not pause for peers that reset before they are accepted", async () => {
   const codes = ["ENOTCONN", "ECONNABORTED", "ECONNRESET"];
   assertEquals(await timersUntilAccepted([...codes, ...codes]), 0);
 });
 
-test("denoTransport pauses while there are no descriptors", async () => {
+test("denoListenTransport pauses while there are no descriptors", async () => {
   assertEquals(await timersUntilAccepted(["EMFILE", "ENFILE"]), 2);
 });
 
@@ -119,7 +119,7 @@ async function writeLarge(stream: ByteStream): Promise<WeakRef<Uint8Array>> {
   return new WeakRef(bytes);
 }
 
-test("a stream of denoTransport keeps nothing of what it has sent", async () => {
+test("a stream of denoListenTransport keeps nothing of what it has sent", async () => {
   const host = {
     listen: () => new FailingListener([]),
   } as unknown as DenoHost;
@@ -155,7 +155,7 @@ async function readAndWait(stream: ByteStream): Promise<WeakRef<object>> {
   return new WeakRef(memory!);
 }
 
-test("a stream of denoTransport that waits keeps nothing of what it has read", async () => {
+test("a stream of denoListenTransport that waits keeps nothing of what it has read", async () => {
   let reads = 0;
   const busy: DenoConn = {
     ...conn,

@@ -7,7 +7,6 @@ import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import {
-  canonicalIp,
   holdsAbstractName,
   inheritedPath,
   listenersOn,
@@ -16,6 +15,7 @@ import {
   socketInode,
   socketTable,
 } from "../../adapters/descriptors.ts";
+import { canonicalIp } from "../../adapters/endpoint.ts";
 
 const onLinux = process.platform === "linux";
 

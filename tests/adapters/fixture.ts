@@ -5,6 +5,7 @@ import { connect as netConnect, type Socket } from "node:net";
 import { test } from "node:test";
 import { bunTransport } from "../../adapters/bun.ts";
 import { denoTransport } from "../../adapters/deno.ts";
+import { denoListenTransport } from "../../adapters/deno_listen.ts";
 import { nodeTransport } from "../../adapters/node.ts";
 import type {
   Address,
@@ -23,7 +24,11 @@ export const runtime: string = "Deno" in globalThis
 
 /** The transports that have to conform on this runtime. */
 export const transports: readonly Transport[] = {
-  deno: [denoTransport, nodeTransport],
+  deno: [
+    denoTransport,
+    { ...denoListenTransport, name: "Deno.listen" },
+    nodeTransport,
+  ],
   bun: [bunTransport, nodeTransport],
   node: [nodeTransport],
 }[runtime]!;

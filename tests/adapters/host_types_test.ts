@@ -15,10 +15,12 @@ const root = process.cwd();
 
 const source = `
 import type { BunHost } from "${root}/adapters/bun.ts";
-import type { DenoHost } from "${root}/adapters/deno.ts";
+import type { DenoHost } from "${root}/adapters/deno_listen.ts";
+import type { DenoForeign } from "${root}/adapters/linux_sockets.ts";
 import type { DenoProcess } from "${root}/adapters/deno_process_host.ts";
 export const bun: BunHost = Bun;
 export const deno: DenoHost = Deno;
+export const denoForeign: DenoForeign = Deno;
 export const denoProcess: DenoProcess = Deno;
 `;
 
