@@ -3,6 +3,7 @@
 import {
   EPOLL_CTL_ADD,
   EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
   EPOLLET,
   EPOLLIN,
   type LinuxSockets,
@@ -16,7 +17,8 @@ export interface Watched {
   /** Its descriptor. */
   readonly fd: number;
   /** Called with EPOLLIN and the like, in the turn in which they were told. It
-   * may be called for nothing. */
+   * may be called for nothing. What it throws is the program's to catch, as if
+   * it were thrown in a turn of its own: the others are watched on. */
   ready(events: number): void;
 }
 
@@ -59,10 +61,19 @@ export class Epoll {
     if (this.#epoll < 0) this.#start();
     const { fd } = socket;
     const serial = this.#serial = (this.#serial + 1) >>> 0;
-    this.#register(fd, serial, events);
+    if (this.#control(EPOLL_CTL_ADD, fd, serial, events) < 0) {
+      throw systemError(this.#sockets.errno());
+    }
     this.#serials[fd] = serial;
     this.#watched[fd] = socket;
     this.#count++;
+  }
+
+  /** Has `socket.ready()` called on other events from now on. */
+  change(socket: Watched, events: number): void {
+    const { fd } = socket;
+    if (this.#watched[fd] !== socket) return;
+    this.#control(EPOLL_CTL_MOD, fd, this.#serials[fd]!, events);
   }
 
   /** Stops watching; to be called before the descriptor is closed. */
@@ -76,15 +87,17 @@ export class Epoll {
     if (this.#count === 0) this.#sockets.eventfd_write(this.#wakeUp, 1n);
   }
 
-  #register(fd: number, serial: number, events: number): void {
+  #control(
+    operation: number,
+    fd: number,
+    serial: number,
+    events: number,
+  ): number {
     const { data } = this.#sockets.event;
     this.#event[0] = events;
     this.#event[data] = fd;
     this.#event[data + 1] = serial;
-    const { epoll_ctl, errno } = this.#sockets;
-    if (epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, this.#event) < 0) {
-      throw systemError(errno());
-    }
+    return this.#sockets.epoll_ctl(this.#epoll, operation, fd, this.#event);
   }
 
   #start(): void {
@@ -99,8 +112,19 @@ export class Epoll {
     }
     this.#epoll = epoll;
     this.#wakeUp = wakeUp;
-    this.#register(wakeUp, 0, EPOLLIN | EPOLLET); // told once, read never
+    // It is told once each time that it is written, and read never.
+    if (this.#control(EPOLL_CTL_ADD, wakeUp, 0, EPOLLIN | EPOLLET) < 0) {
+      const failure = systemError(errno());
+      this.#end();
+      throw failure;
+    }
     this.#run();
+  }
+
+  #end(): void {
+    this.#sockets.close(this.#epoll);
+    this.#sockets.close(this.#wakeUp);
+    this.#epoll = -1;
   }
 
   async #run(): Promise<void> {
@@ -109,9 +133,7 @@ export class Epoll {
       const count = await this.#next();
       for (let i = 0; i < count; i++) this.#tell(i);
     }
-    this.#sockets.close(this.#epoll);
-    this.#sockets.close(this.#wakeUp);
-    this.#epoll = -1;
+    this.#end();
   }
 
   /** How many events there are. The event loop has turned before. */
@@ -133,8 +155,20 @@ export class Epoll {
     const at = i * size;
     const fd = this.#events[at + data]!;
     if (this.#events[at + data + 1] !== this.#serials[fd]) return;
-    this.#watched[fd]?.ready(this.#events[at]!);
+    try {
+      this.#watched[fd]?.ready(this.#events[at]!);
+    } catch (error) {
+      throwInOwnTurn(error);
+    }
   }
+}
+
+/** It is an uncaught one, and ends the program unless that wants otherwise; but
+ * it must not end the loop in which it happened. */
+export function throwInOwnTurn(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }
 
 /** Resolves when the event loop has looked after everybody else. */

@@ -91,15 +91,15 @@ function connected(
         end(() => reject(systemError(errno)));
       },
     };
-    const timer = setTimeout(
-      () => end(() => reject(tooLate)),
-      connectPatienceMs,
-    );
     const end = (settle: () => void) => {
       clearTimeout(timer);
       epoll.remove(socket);
       settle();
     };
     epoll.add(socket, EPOLLOUT | EPOLLET);
+    const timer = setTimeout(
+      () => end(() => reject(tooLate)),
+      connectPatienceMs,
+    );
   });
 }

@@ -12,20 +12,22 @@ import {
   listenError,
   unixAddress,
 } from "./endpoint.ts";
-import type { Epoll, Watched } from "./epoll.ts";
+import { type Epoll, throwInOwnTurn, type Watched } from "./epoll.ts";
 import { EpollStream, localAddress } from "./epoll_stream.ts";
 import {
   addressSize,
   EADDRNOTAVAIL,
   EAGAIN,
+  EINVAL,
   ENAMETOOLONG,
+  EPOLLET,
   EPOLLIN,
   familyOf,
   FIONBIO,
   IPPROTO_TCP,
   ipSocketAddress,
   type LinuxSockets,
-  noRoom,
+  notForNow,
   shownSocketAddress,
   SO_REUSEADDR,
   SO_REUSEPORT,
@@ -48,17 +50,21 @@ export async function listenWithEpoll(
   accept: (stream: ByteStream) => void,
 ): Promise<Listener> {
   let fd = options.fd;
+  let unlink = () => {};
   try {
     fd ??= await bind(sockets, options);
-    if (sockets.ioctl(fd, FIONBIO, on) < 0) throw systemError(sockets.errno());
+    if (options.fd === undefined && options.path !== undefined) {
+      unlink = await unlinking(options.path);
+    }
+    // This refuses what is no socket to listen on. Nothing of it has been
+    // changed then: it may be the terminal, which others use too.
     if (sockets.listen(fd, options.backlog ?? defaultBacklog) < 0) {
       throw systemError(sockets.errno());
     }
-    const unlink = await unlinking(
-      options.fd === undefined ? options.path : undefined,
-    );
+    if (sockets.ioctl(fd, FIONBIO, on) < 0) throw systemError(sockets.errno());
     return new EpollListener(sockets, epoll, fd, options, accept, unlink);
   } catch (cause) {
+    unlink();
     if (options.fd === undefined && fd !== undefined) sockets.close(fd);
     throw listenError(options, cause);
   }
@@ -73,7 +79,10 @@ async function bind(
   const address = path === undefined
     ? await tcpSocketAddress(options)
     : unixSocketAddress(path);
-  if (address === undefined) throw systemError(ENAMETOOLONG);
+  if (address === undefined) {
+    const nameless = path === "" || path!.includes("\0");
+    throw systemError(nameless ? EINVAL : ENAMETOOLONG);
+  }
   const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
   const fd = sockets.socket(familyOf(address), type, 0);
   if (fd < 0) throw systemError(sockets.errno());
@@ -91,17 +100,16 @@ async function bind(
 
 /** Removes a socket of ours from the file system, unless another has come to its
  * place. */
-async function unlinking(path: string | undefined): Promise<() => void> {
-  if (path === undefined) return () => {};
-  const { lstatSync, unlinkSync } = await import("node:fs");
+async function unlinking(path: string): Promise<() => void> {
+  const { lstatSync, realpathSync, unlinkSync } = await import("node:fs");
   const ours = lstatSync(path);
+  const whole = realpathSync(path); // the program may go elsewhere
   return () => {
-    const now = lstatSync(path, { throwIfNoEntry: false });
-    if (now?.ino !== ours.ino || now.dev !== ours.dev) return;
     try {
-      unlinkSync(path);
+      const now = lstatSync(whole);
+      if (now.ino === ours.ino && now.dev === ours.dev) unlinkSync(whole);
     } catch {
-      return; // the directory is not ours any more
+      return; // it has gone, or the directory is not ours any more
     }
   };
 }
@@ -143,6 +151,7 @@ class EpollListener implements Listener, Watched {
   readonly #unlink: () => void;
   readonly #atOnce: number;
   #open = true;
+  #closing = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
   readonly #peer: Uint8Array = new Uint8Array(addressSize);
@@ -171,13 +180,15 @@ class EpollListener implements Listener, Watched {
   }
 
   ready(): void {
-    this.#acceptUpTo(this.#atOnce);
+    // Some events cannot be declined.
+    if (this.#retry === undefined) this.#acceptUpTo(this.#atOnce);
   }
 
   /** What has connected before is served: the kernel resets whatever it has
    * queued when the socket goes. */
   close(): Promise<void> {
-    if (this.#open) {
+    if (!this.#closing) {
+      this.#closing = true;
       this.#acceptUpTo(longestQueue);
       this.#open = false;
       clearTimeout(this.#retry);
@@ -202,7 +213,7 @@ class EpollListener implements Listener, Watched {
       else {
         const errno = this.#sockets.errno();
         if (errno === EAGAIN) return;
-        if (noRoom.includes(errno)) return this.#acceptLater();
+        if (notForNow.includes(errno)) return this.#acceptLater();
         // A peer that has left already was next, and is gone.
       }
     }
@@ -216,7 +227,11 @@ class EpollListener implements Listener, Watched {
       this.#sockets.close(fd);
       return;
     }
-    this.#accept(stream);
+    try {
+      this.#accept(stream);
+    } catch (error) { // the others in the queue are not to suffer from it
+      throwInOwnTurn(error);
+    }
   }
 
   #streamOf(fd: number): EpollStream {
@@ -230,10 +245,14 @@ class EpollListener implements Listener, Watched {
     return new EpollStream(this.#sockets, this.#epoll, fd, remote);
   }
 
+  /** It stays registered: where there are no descriptors, none could be had to
+   * begin again. */
   #acceptLater(): void {
-    this.#epoll.remove(this);
+    if (this.#closing) return;
+    this.#epoll.change(this, EPOLLET);
     this.#retry = setTimeout(() => {
-      if (this.#open) this.#epoll.add(this, EPOLLIN);
+      this.#retry = undefined;
+      this.#epoll.change(this, EPOLLIN);
     }, acceptRetryMs);
   }
 }

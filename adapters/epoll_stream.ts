@@ -8,11 +8,13 @@ import {
   addressSize,
   EAGAIN,
   EINTR,
+  EPIPE,
   EPOLLERR,
   EPOLLET,
   EPOLLHUP,
   EPOLLIN,
   EPOLLOUT,
+  EPOLLPRI,
   EPOLLRDHUP,
   type LinuxSockets,
   MSG_DONTWAIT,
@@ -27,7 +29,7 @@ import {
 import { largestRead, ReadMemory, smallestRead } from "./read_memory.ts";
 
 /** All that is watched for, told once each time that it begins. */
-const watchedEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+const watchedEvents = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 const inputEvents = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 const endEvents = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 const outputEvents = EPOLLOUT | EPOLLHUP | EPOLLERR;
@@ -67,6 +69,8 @@ export class EpollStream implements ByteStream, Watched {
    * that came before has been read. */
   #ending = false;
   #ended = false;
+  /** The peer has sent urgent data, at which a read stops short. */
+  #marked = false;
   #failure: StreamError | null = null;
   /** What was lent last; null while nothing is. */
   #memory: ReadMemory | null = null;
@@ -140,8 +144,9 @@ export class EpollStream implements ByteStream, Watched {
     if (count > 0) return this.#received(memory, count);
     if (count < 0) {
       const errno = this.#sockets.errno();
-      if (errno === EAGAIN || errno === EINTR) {
-        this.#readable = errno === EINTR;
+      if (errno === EINTR) return this.#receive();
+      if (errno === EAGAIN) {
+        this.#readable = false;
         return undefined;
       }
       this.#failure ??= new StreamError(systemError(errno).message);
@@ -159,7 +164,8 @@ export class EpollStream implements ByteStream, Watched {
     this.#burst += count;
     if (count < size) {
       // A short read has taken all: only an end could be behind it.
-      this.#readable = this.#ending;
+      this.#readable = this.#ending || this.#marked;
+      if (this.#ending && this.#onGone !== null) this.#tellLater(this.#onGone);
       if (size > smallestRead && 4 * count < size) this.#readSize = size / 4;
     } else if (size < largestRead) this.#readSize = 4 * size;
     return memory.lend(count);
@@ -212,8 +218,12 @@ export class EpollStream implements ByteStream, Watched {
     this.#onGone = listener;
     // The end may have come before the gateway began to wait.
     if (listener !== null && (this.#ending || this.#ended)) {
-      queueMicrotask(() => this.#tellWhenGone(listener));
+      this.#tellLater(listener);
     }
+  }
+
+  #tellLater(listener: () => void): void {
+    queueMicrotask(() => this.#tellWhenGone(listener));
   }
 
   /** Tells that the peer has gone, unless it has left something to read. */
@@ -269,9 +279,13 @@ export class EpollStream implements ByteStream, Watched {
     const sent = this.#sockets.send(this.fd, bytes, size, flags);
     if (sent >= 0) return sent;
     const errno = this.#sockets.errno();
-    if (errno === EAGAIN || errno === EINTR) return 0;
+    if (errno === EINTR) return this.#send(bytes);
+    if (errno === EAGAIN) return 0;
     this.#writable = false;
-    throw new StreamError(systemError(errno).message);
+    const failure = new StreamError(systemError(errno).message);
+    // The kernel tells it once: a read would be told of an end.
+    if (errno !== EPIPE) this.#failure ??= failure;
+    throw failure;
   }
 
   #sendPending(): void {
@@ -316,6 +330,7 @@ export class EpollStream implements ByteStream, Watched {
 
   ready(events: number): void {
     if ((events & endEvents) !== 0) this.#ending = true;
+    if ((events & EPOLLPRI) !== 0) this.#marked = true;
     if ((events & inputEvents) !== 0) {
       this.#readable = !this.#ended;
       if (this.#resolve !== null) this.#readOn();
@@ -328,6 +343,7 @@ export class EpollStream implements ByteStream, Watched {
 
   close(): void {
     if (!this.#open) return;
+    this.#local = this.local; // the descriptor will be another's
     this.#open = this.#readable = false;
     this.#onGone = null;
     this.#memory = null; // somebody may look at it still
@@ -354,10 +370,12 @@ function sizeOf(length: number): bigint {
   return sizes[length] ??= BigInt(length);
 }
 
+const address = new Uint8Array(addressSize);
+const length = new Uint32Array(1);
+
 /** Where a socket is bound. */
 export function localAddress(sockets: LinuxSockets, fd: number): Address {
-  const address = new Uint8Array(addressSize);
-  const length = new Uint32Array([addressSize]);
+  length[0] = addressSize;
   if (sockets.getsockname(fd, address, length) < 0) return unixAddress("");
   return shownSocketAddress(address, length[0]!);
 }

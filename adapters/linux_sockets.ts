@@ -3,7 +3,10 @@
  * microsecond beside the kernel's work, where an asynchronous read or write of
  * Deno takes one and more, and it answers at once.
  *
- * Descriptors are plain numbers here, and belong to whoever opened them. */
+ * Descriptors are plain numbers here, and belong to whoever opened them.
+ *
+ * Length: a third of it is the types of the calls, and of the part of Deno's
+ * that makes them. */
 import type { Address } from "../src/stream.ts";
 import { canonicalIp, tcpAddress, unixAddress } from "./endpoint.ts";
 
@@ -140,7 +143,12 @@ export interface DenoForeign {
   /** What the program may do. */
   readonly permissions: {
     /** Looks, and asks nobody. */
-    querySync(permission: DenoPermission): { readonly state: string };
+    querySync(permission: { readonly name: DenoPermission }): {
+      /** "granted" and the like. */
+      readonly state: string;
+      /** Whether exceptions were made: `--deny-net=192.0.2.1`. */
+      readonly partial: boolean;
+    };
   };
   /** Loads a library. Throws where there is none, or a symbol is missing. */
   dlopen(path: string, symbols: Readonly<Record<string, unknown>>): {
@@ -153,16 +161,18 @@ export interface DenoForeign {
   };
 }
 
-/** A permission, for all that it covers or for one library. */
-export type DenoPermission =
-  | { readonly name: "ffi"; readonly path: string }
-  | { readonly name: "net" | "read" | "write" };
+/** A permission, for all that it covers. */
+export type DenoPermission = "ffi" | "net" | "read" | "write";
 
 let found: LinuxSockets | null | undefined;
 
 /** The kernel's sockets; null on another system or machine, with another C
  * library, and where the program may not call it (`--allow-ffi`) or may use
- * parts of the network only, which these calls would not heed. */
+ * parts of the network only, which these calls would not heed.
+ *
+ * Null in a worker too: it can be terminated at any moment. Deno would not
+ * close what it knows nothing of, so that clients would wait for ever; and the
+ * kernel would still write events into memory that has been freed. */
 export function linuxSockets(): LinuxSockets | null {
   return found === undefined ? found = find() : found;
 }
@@ -170,7 +180,7 @@ export function linuxSockets(): LinuxSockets | null {
 /** Whether the program may make and remove sockets anywhere in the file
  * system. */
 export function mayUsePaths(): boolean {
-  return isGranted({ name: "read" }) && isGranted({ name: "write" });
+  return isGranted("read") && isGranted("write");
 }
 
 function denoForeign(): DenoForeign | undefined {
@@ -178,16 +188,20 @@ function denoForeign(): DenoForeign | undefined {
 }
 
 /** To ask for it could ask a person. */
-function isGranted(permission: DenoPermission): boolean {
-  return denoForeign()?.permissions.querySync(permission).state === "granted";
+function isGranted(name: DenoPermission): boolean {
+  const status = denoForeign()?.permissions.querySync({ name });
+  return status?.state === "granted" && !status.partial;
+}
+
+function inWorker(): boolean {
+  return "DedicatedWorkerGlobalScope" in globalThis;
 }
 
 function find(): LinuxSockets | null {
   const Deno = denoForeign();
   const event = layouts[Deno?.build.arch ?? ""];
   if (Deno?.build.os !== "linux" || event === undefined) return null;
-  if (!isGranted({ name: "ffi", path: library })) return null;
-  if (!isGranted({ name: "net" })) return null;
+  if (inWorker() || !isGranted("ffi") || !isGranted("net")) return null;
   let symbols;
   try {
     symbols = Deno.dlopen(library, signatures).symbols as ForeignCalls;
@@ -226,27 +240,33 @@ export const FIONBIO = 0x5421n;
 
 /** Events of epoll(7). */
 export const EPOLLIN = 1,
+  EPOLLPRI = 2,
   EPOLLOUT = 4,
   EPOLLERR = 8,
   EPOLLHUP = 0x10,
   EPOLLRDHUP = 0x2000,
   EPOLLET = 0x80000000;
 /** Operations of epoll_ctl(2). */
-export const EPOLL_CTL_ADD = 1, EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_ADD = 1, EPOLL_CTL_DEL = 2, EPOLL_CTL_MOD = 3;
 
 /** What a call can fail with and be called again. */
 export const EINTR = 4, EAGAIN = 11;
 /** A connection is being made. */
 export const EALREADY = 114, EINPROGRESS = 115;
-/** What an accept(2) fails with for want of room, not since a peer has left. */
-export const noRoom: readonly number[] = [
+/** There is nothing to be read from it any more, and it has not failed. */
+export const EPIPE = 32;
+/** What an accept(2) fails with time and again, not since a peer has left. */
+export const notForNow: readonly number[] = [
+  9, // EBADF
   12, // ENOMEM
+  22, // EINVAL: it does not listen any more
   23, // ENFILE
   24, // EMFILE
+  88, // ENOTSOCK
   105, // ENOBUFS
 ];
 /** What no address can be made of. */
-export const ENAMETOOLONG = 36, EADDRNOTAVAIL = 99;
+export const EINVAL = 22, ENAMETOOLONG = 36, EADDRNOTAVAIL = 99;
 
 const names: Readonly<Record<number, [code: string, message: string]>> = {
   1: ["EPERM", "operation not permitted"],
@@ -290,8 +310,10 @@ export const addressSize = 128;
 /** `struct sockaddr_un` has room for so much of a path and the NUL behind it. */
 const longestPath = 108;
 
-/** The `struct sockaddr_un` of a path; undefined where it is too long. */
+/** The `struct sockaddr_un` of a path; undefined where it is too long, and
+ * where the kernel would take it for another: it ends a path at a NUL. */
 export function unixSocketAddress(path: string): Uint8Array | undefined {
+  if (path === "" || path.includes("\0")) return undefined;
   const bytes = new TextEncoder().encode(path);
   if (bytes.length >= longestPath) return undefined;
   const address = new Uint8Array(2 + bytes.length + 1);
@@ -301,11 +323,14 @@ export function unixSocketAddress(path: string): Uint8Array | undefined {
 }
 
 /** The `struct sockaddr_in` or `sockaddr_in6` of an IP address; undefined where
- * it is none, or names a zone. */
+ * it is none, or names a zone. Throws where the port is none. */
 export function ipSocketAddress(
   host: string,
   port: number,
 ): Uint8Array | undefined {
+  if (!Number.isInteger(port) || port < 0 || port > 0xffff) {
+    throw new RangeError(`Port ${port} is not from 0 to 65535`);
+  }
   const octets = host.includes(":") ? ipv6Octets(host) : ipv4Octets(host);
   if (octets === undefined) return undefined;
   const isV4 = octets.length === 4;
@@ -317,15 +342,19 @@ export function ipSocketAddress(
   return address;
 }
 
+/** A leading zero makes an octal number for some, and a decimal one for others:
+ * such a host is left to the resolver. */
 function ipv4Octets(host: string): number[] | undefined {
-  if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(host)) return undefined;
+  if (!/^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}$/.test(host)) return undefined;
   const octets = host.split(".").map(Number);
   return octets.every((octet) => octet < 256) ? octets : undefined;
 }
 
 function ipv6Octets(host: string): number[] | undefined {
+  if (!/^[\da-f:.]+$/i.test(host) || !URL.canParse(`http://[${host}]/`)) {
+    return undefined;
+  }
   const canonical = canonicalIp(host); // without dots
-  if (!/^[\da-f:]+$/.test(canonical)) return undefined;
   const [before = [], after = []] = canonical.split("::").map((half) =>
     half === "" ? [] : half.split(":").map((group) => parseInt(group, 16))
   );

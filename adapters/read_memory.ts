@@ -36,9 +36,11 @@ export class ReadMemory {
     return this.#view;
   }
 
-  /** Nobody uses it any more. */
+  /** Nobody uses it any more. It is not kept if somebody has transferred it to
+   * elsewhere, and left nothing here. */
   giveBack(): void {
     const size = this.bytes.length;
+    if (size === 0) return;
     const list = spare(size);
     if ((list.length + 1) * size <= keptBytes) list.push(this);
   }
