@@ -25,6 +25,7 @@ import { describeFault, escapeForLog, traceOf } from "./logger.ts";
 import { nextTurn } from "./next_turn.ts";
 import { termsOfNone, writeRefusal, writeStatus } from "./own_answer.ts";
 import type { WireResponse } from "./response.ts";
+import type { Member } from "./roster.ts";
 import { StallWatch } from "./stall.ts";
 import type { ByteStream } from "./stream.ts";
 import { Wire } from "./wire.ts";
@@ -52,7 +53,10 @@ const FORGET_SECONDS = 1;
 const FAIR_OUTPUT = 49_152;
 
 /** One accepted connection. */
-export class Connection {
+export class Connection implements Member<Connection> {
+  roster: object | undefined = undefined;
+  earlier: Connection | undefined = undefined;
+  later: Connection | undefined = undefined;
   readonly #gate: Gate;
   readonly #stream: ByteStream;
   readonly #wire: Wire;

@@ -11,6 +11,7 @@ import type { Gate, RequestWatch } from "./gate.ts";
 import { repeatedly } from "./later.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { type Logger, silentLogger } from "./logger.ts";
+import { Roster } from "./roster.ts";
 import type { ByteStream } from "./stream.ts";
 
 /** What a gateway may be told. */
@@ -79,7 +80,7 @@ class LiveGateway implements Gateway, Gate {
   readonly lag: number;
   now = performance.now() / 1000;
   draining = false;
-  readonly #connections = new Set<Connection>();
+  readonly #connections: Roster<Connection> = new Roster();
   #formerRequests = 0;
   #quietSeconds = Infinity;
   #drainingSince = Infinity;

@@ -19,6 +19,7 @@ import { type Backend, type BackendOptions, PooledBackend } from "./backend.ts";
 import type { Connection } from "./connection.ts";
 import { RecordWriter } from "./records.ts";
 import { type ResponderRequest, Run, type RunTerms } from "./run.ts";
+import { RunQueue } from "./run_queue.ts";
 
 export type { Backend, BackendOptions } from "./backend.ts";
 export type { ResponderRequest, RunningRequest } from "./run.ts";
@@ -56,7 +57,7 @@ export class BackendPool {
   /** Those that get no new requests. */
   readonly #retiring = new Set<PooledBackend>();
   /** The requests that wait, in order. */
-  #queue = new Set<Run>();
+  readonly #queue: RunQueue = new RunQueue();
   #turn = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
   #closed = false;
@@ -121,7 +122,7 @@ export class BackendPool {
    * Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const run of this.#queue) {
+    for (const run of this.#queue.all()) {
       run.fail(new BackendError(503, "The responders are closed"));
     }
     await Promise.all(
@@ -193,8 +194,7 @@ export class BackendPool {
       if (backend === undefined) return;
       const connection = backend.idle.pop();
       if (connection !== undefined) {
-        const run = this.#queue.values().next().value!;
-        this.#queue.delete(run);
+        const run = this.#queue.take()!;
         if (!this.#start(run, connection)) this.#putFirst(run);
       } else if (opening < this.#queue.size) {
         opening++;
@@ -204,7 +204,7 @@ export class BackendPool {
   }
 
   #putFirst(run: Run): void {
-    this.#queue = new Set([run, ...this.#queue]);
+    this.#queue.putFirst(run);
   }
 
   async #open(backend: PooledBackend): Promise<void> {
@@ -228,7 +228,7 @@ export class BackendPool {
     const detail = `${backend.name}: ${String(error)}`;
     const { code = "" } = error as { code?: string };
     const status = passing.includes(code) ? 503 : 502;
-    for (const run of this.#queue) {
+    for (const run of this.#queue.all()) {
       run.fail(
         new BackendError(
           status,
@@ -275,7 +275,7 @@ export class BackendPool {
   #tick(): void {
     const now = performance.now();
     let busy = this.#queue.size > 0;
-    for (const run of this.#queue) {
+    for (const run of this.#queue.all()) {
       run.watchClient();
       if (now - run.queuedAt >= this.#queueMs) {
         run.fail(new BackendError(503, "No FastCGI responder became free"));
