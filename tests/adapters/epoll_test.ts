@@ -1,7 +1,17 @@
 /** Waiting with epoll, and connections and listeners over it, on a kernel of our
  * own: what real sockets do too seldom, or never at the same moment.
  *
- * Length: three classes whose rules show only where they meet. */
+ * Length: a few classes whose rules show only where they meet. */
+import {
+  existsSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
 import {
   assert,
@@ -11,10 +21,13 @@ import {
   assertThrows,
 } from "@std/assert";
 import { Epoll, type Watched } from "../../adapters/epoll.ts";
+import { connectWithEpoll } from "../../adapters/epoll_connect.ts";
 import { listenWithEpoll } from "../../adapters/epoll_listener.ts";
 import { EpollStream } from "../../adapters/epoll_stream.ts";
 import {
   EAGAIN,
+  EALREADY,
+  EINPROGRESS,
   EINTR,
   EINVAL,
   EPIPE,
@@ -223,6 +236,21 @@ test("Epoll tells the others when a socket throws", async () => {
   epoll.remove(other);
 });
 
+test("Epoll waits again when a signal has ended its wait", async () => {
+  const kernel = new FakeKernel();
+  const epoll = new Epoll(kernel.sockets);
+  const socket = new Socket(5);
+  epoll.add(socket, EPOLLIN);
+  // Before that it has only a thread wait.
+  await until(() => performance.now() > 2100, "the end of the start");
+  kernel.emit(5, EPOLLIN);
+  await until(() => socket.told.length === 1, "an event");
+  kernel.failures.wait.push(-EINTR);
+  kernel.emit(5, EPOLLIN);
+  await until(() => socket.told.length === 2, "another");
+  epoll.remove(socket);
+});
+
 test("Epoll.change() changes what a socket is watched for, if it is", async () => {
   const kernel = new FakeKernel();
   const epoll = new Epoll(kernel.sockets);
@@ -276,6 +304,56 @@ test("EpollStream reads on at once behind a full read, to the end", async () => 
   assertEquals(new Uint8Array(read), all);
   assertEquals(sizes.slice(0, 4), [4096, 16_384, largestRead, largestRead]);
   assertStrictEquals(stream.read(), null);
+  stream.close();
+});
+
+test("EpollStream asks the kernel for no more than there can be", async () => {
+  const [stream, kernel] = connect();
+  const first = stream.read();
+  kernel.arrive(7, EPOLLIN, octets("short"));
+  await first;
+  const second = stream.read();
+  await turns();
+  assertEquals(kernel.receives, 1);
+  kernel.arrive(7, EPOLLIN, -EAGAIN);
+  await turns();
+  kernel.arrive(7, EPOLLIN | EPOLLRDHUP, 0);
+  assertStrictEquals(await second, null);
+  assertEquals(kernel.receives, 3);
+  assertStrictEquals(stream.read(), null);
+  kernel.emit(7, EPOLLIN | EPOLLRDHUP | EPOLLHUP);
+  await turns();
+  assertStrictEquals(stream.read(), null);
+  assertEquals(kernel.receives, 3);
+  stream.close();
+
+  const [quiet, empty] = connect();
+  empty.arrive(7, EPOLLIN, -EAGAIN);
+  await turns();
+  const third = quiet.read();
+  await turns();
+  assertEquals(empty.receives, 1);
+  quiet.close();
+  await third;
+});
+
+test("EpollStream takes more memory while it is filled, and less again", async () => {
+  const [stream, kernel] = connect();
+  kernel.arrive(7, EPOLLIN, new Uint8Array(4096 + 16_384 + 65_536 + 10));
+  const sizes: number[] = [];
+  const first = await stream.read();
+  sizes.push(first!.buffer.byteLength);
+  for (let reads = 0; reads < 3; reads++) {
+    sizes.push((await stream.read())!.buffer.byteLength);
+  }
+  // What it has outgrown is another's.
+  assertStrictEquals(nextMemory().buffer, first!.buffer);
+  for (const size of [10, 4096, 10]) {
+    kernel.arrive(7, EPOLLIN, new Uint8Array(size));
+    await turns();
+    sizes.push((await stream.read())!.buffer.byteLength);
+  }
+  assertEquals(sizes, [4096, 16_384, 65_536, 65_536, 16_384, 4096, 16_384]);
   stream.close();
 });
 
@@ -345,9 +423,11 @@ test("EpollStream lets others have their turn while a peer sends and sends", asy
   assertEquals((await view)?.length, largestRead);
   assert(others);
   assert(bytes >= 400_000 && bytes < 800_000, `${bytes} bytes in a turn`);
-  const last = stream.read();
+  view = stream.read(); // its turn has come again
+  assert(!(view instanceof Promise));
+  while (!(view instanceof Promise)) view = stream.read();
+  await view;
   stream.close();
-  await last;
   await turns();
 });
 
@@ -433,8 +513,9 @@ test("EpollStream gives memory back once, at the end too", async () => {
   const [stream, kernel] = connect();
   const first = stream.read();
   kernel.arrive(7, EPOLLIN | EPOLLRDHUP, octets("last"), 0);
-  await first;
+  const view = await first;
   assertStrictEquals(stream.read(), null);
+  assertStrictEquals(nextMemory().buffer, view!.buffer);
   assertStrictEquals(stream.read(), null);
   stream.close();
   const one = ReadMemory.take(smallestRead);
@@ -499,6 +580,7 @@ test("EpollStream tells nobody who has stopped to listen", async () => {
   await turns();
   const cleared = watchGone(stream);
   stream.onGone = null;
+  await turns();
   const closed = watchGone(stream);
   stream.close();
   await turns();
@@ -541,6 +623,18 @@ test("EpollStream keeps the order of what the kernel does not take", async () =>
   stream.close();
 });
 
+test("EpollStream sends at once again when the kernel has taken all", async () => {
+  const [stream, kernel] = connect();
+  kernel.sends.set(7, [-EAGAIN]);
+  const written = stream.write(octets("a"));
+  kernel.emit(7, EPOLLOUT);
+  await written;
+  assertStrictEquals(stream.write(octets("b")), undefined);
+  stream.closeWrite();
+  assert(kernel.calls.includes("shutdown 7 1"));
+  stream.close();
+});
+
 test("EpollStream sends again when a signal came between", () => {
   const [stream, kernel] = connect();
   kernel.sends.set(7, [-EINTR]);
@@ -561,7 +655,9 @@ test("EpollStream.write() gives way when the kernel takes more and more", async 
   assert(!others);
   await pending;
   assert(others);
-  assertStrictEquals(stream.write(piece), undefined);
+  for (let more = 0; more < 3; more++) {
+    assertStrictEquals(stream.write(piece), undefined);
+  }
   stream.close();
 });
 
@@ -634,6 +730,7 @@ test("EpollStream knows its own address when its descriptor is another's", () =>
   stream.close();
   const { length } = kernel.calls;
   assertEquals(stream.local, { host: "192.0.2.7", port: 80 });
+  assertEquals(stream.remote, { host: "192.0.2.9", port: 50_000 });
   assertEquals(kernel.calls.length, length);
 });
 
@@ -692,8 +789,9 @@ test("EpollListener does not spin on a socket that listens no more", async () =>
 test("EpollListener closes while it pauses, and stays closed", async () => {
   const kernel = new FakeKernel();
   const epoll = new Epoll(kernel.sockets);
-  const { setTimeout } = globalThis;
+  const { setTimeout, clearTimeout } = globalThis;
   const later: (() => void)[] = [];
+  let cleared = 0;
   const listener = await listenWithEpoll(
     kernel.sockets,
     epoll,
@@ -705,13 +803,18 @@ test("EpollListener closes while it pauses, and stays closed", async () => {
     later.push(callback);
     return setTimeout(() => {}, 0);
   }) as unknown as typeof setTimeout;
+  globalThis.clearTimeout = (timer) => {
+    if (timer !== undefined) cleared++;
+    clearTimeout(timer);
+  };
   try {
     kernel.emit(5, EPOLLIN);
     await turns();
     await listener.close();
   } finally {
-    globalThis.setTimeout = setTimeout;
+    Object.assign(globalThis, { setTimeout, clearTimeout });
   }
+  assertEquals(cleared, 1);
   assertEquals(kernel.accepts.length, 0);
   assertEquals(later.length, 1); // it waits for nothing when it has closed
   await until(() => kernel.open.size === 0, "the end");
@@ -812,4 +915,172 @@ test("EpollListener closes a connection that cannot be watched", async () => {
   await until(() => streams.length === 1, "the next");
   await listener.close();
   for (const stream of streams) stream.close();
+});
+
+/** A listener on a path in a folder of its own, over a kernel that makes the
+ * file; and where the path is. */
+async function inFolder(
+  body: (kernel: FakeKernel, folder: string) => Promise<void>,
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "headgate-"));
+  const kernel = new FakeKernel();
+  kernel.onBind = (path) => writeFileSync(path, "");
+  try {
+    await body(kernel, folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test("listenWithEpoll() leaves nothing behind when it fails", async () => {
+  for (const call of ["listen", "create", "ctl"] as const) {
+    await inFolder(async (kernel, folder) => {
+      const path = join(folder, "gate.sock");
+      kernel.failures[call].push(-EMFILE);
+      const epoll = new Epoll(kernel.sockets);
+      await assertRejects(
+        () => listenWithEpoll(kernel.sockets, epoll, { path }, () => {}),
+        Error,
+        "too many open files",
+      );
+      assertEquals(existsSync(path), false, call);
+      assert(kernel.calls.includes("close 5"));
+      await until(() => kernel.open.size === 0, "the end");
+    });
+  }
+});
+
+test("listenWithEpoll() leaves a file alone that it did not make", async () => {
+  await inFolder(async (kernel, folder) => {
+    const path = join(folder, "gate.sock");
+    kernel.failures.bind.push(-98);
+    const epoll = new Epoll(kernel.sockets);
+    await assertRejects(
+      () => listenWithEpoll(kernel.sockets, epoll, { path }, () => {}),
+      Error,
+      "in use",
+    );
+    assert(existsSync(path));
+  });
+});
+
+test("EpollListener removes its own file only, wherever the program has gone", async () => {
+  await inFolder(async (kernel, folder) => {
+    const epoll = new Epoll(kernel.sockets);
+    const before = process.cwd();
+    const listen = async (path: string) => {
+      process.chdir(folder);
+      try {
+        return await listenWithEpoll(kernel.sockets, epoll, { path }, () => {});
+      } finally {
+        process.chdir(before);
+      }
+    };
+    const path = join(folder, "gate.sock");
+    const first = await listen("gate.sock");
+    await first.close();
+    assertEquals(existsSync(path), false);
+
+    const second = await listen("gate.sock");
+    renameSync(path, join(folder, "away"));
+    writeFileSync(path, "another's");
+    await second.close();
+    assert(existsSync(path));
+    rmSync(path);
+
+    const third = await listen("gate.sock");
+    rmSync(path);
+    await third.close(); // there is nothing to remove
+  });
+});
+
+test("listenWithEpoll() does not touch a descriptor that cannot listen", async () => {
+  const kernel = new FakeKernel();
+  kernel.failures.listen.push(-88); // ENOTSOCK
+  const epoll = new Epoll(kernel.sockets);
+  await assertRejects(
+    () => listenWithEpoll(kernel.sockets, epoll, { fd: 0 }, () => {}),
+    Error,
+    "Cannot listen on descriptor 0: ENOTSOCK",
+  );
+  assertEquals(kernel.calls, []);
+});
+
+test("listenWithEpoll() takes no path for another", async () => {
+  const epoll = new Epoll(new FakeKernel().sockets);
+  const { sockets } = new FakeKernel();
+  for (
+    const [path, code] of [
+      ["", "EINVAL"],
+      ["a\0b", "EINVAL"],
+      ["a".repeat(108), "ENAMETOOLONG"],
+    ] as const
+  ) {
+    const error = await assertRejects(() =>
+      listenWithEpoll(sockets, epoll, { path }, () => {})
+    );
+    assertEquals((error as Error & { code: string }).code, code);
+  }
+});
+
+// ---- Connecting ----
+
+const server = new Uint8Array([2, 0, 0, 80, 192, 0, 2, 1, ...Array(8).fill(0)]);
+
+test("connectWithEpoll() resolves when the connection has been made", async () => {
+  const kernel = new FakeKernel();
+  const epoll = new Epoll(kernel.sockets);
+  kernel.failures.connect.push(-EINPROGRESS, -EALREADY, 0);
+  let stream: ByteStream | undefined;
+  connectWithEpoll(kernel.sockets, epoll, {}, server)
+    .then((made) => stream = made);
+  await turns();
+  kernel.emit(5, EPOLLOUT); // for nothing
+  await turns();
+  assertStrictEquals(stream, undefined);
+  kernel.emit(5, EPOLLOUT);
+  await until(() => stream !== undefined, "the connection");
+  assertEquals(stream!.remote, { host: "192.0.2.1", port: 80 });
+  assertEquals(kernel.watched(5), anyEvents >>> 0);
+  stream!.close();
+});
+
+test("connectWithEpoll() says why there is no connection, and closes", async () => {
+  for (const inProgress of [true, false]) {
+    const kernel = new FakeKernel();
+    const epoll = new Epoll(kernel.sockets);
+    if (inProgress) kernel.failures.connect.push(-EINPROGRESS);
+    kernel.failures.connect.push(-111); // ECONNREFUSED
+    const pending = connectWithEpoll(kernel.sockets, epoll, {}, server);
+    kernel.emit(5, EPOLLOUT | EPOLLERR | EPOLLHUP);
+    const error = await assertRejects(() => pending, Error, "nobody listens");
+    assertEquals((error as Error & { code: string }).code, "ECONNREFUSED");
+    assertEquals(kernel.calls.filter((call) => call === "close 5").length, 1);
+    assertEquals(kernel.watched(5), undefined);
+    await until(() => kernel.open.size === 0, "the end");
+  }
+});
+
+test("connectWithEpoll() waits for nothing when it cannot watch", async () => {
+  const kernel = new FakeKernel();
+  const epoll = new Epoll(kernel.sockets);
+  kernel.failures.connect.push(-EINPROGRESS);
+  kernel.failures.create.push(-EMFILE);
+  const { setTimeout } = globalThis;
+  let timers = 0;
+  globalThis.setTimeout = ((...args: Parameters<typeof setTimeout>) => {
+    timers++;
+    return setTimeout(...args);
+  }) as typeof setTimeout;
+  try {
+    await assertRejects(
+      () => connectWithEpoll(kernel.sockets, epoll, {}, server),
+      Error,
+      "EMFILE",
+    );
+  } finally {
+    globalThis.setTimeout = setTimeout;
+  }
+  assertEquals(timers, 0);
+  assert(kernel.calls.includes("close 5"));
 });

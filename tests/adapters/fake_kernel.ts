@@ -6,6 +6,8 @@ import {
   EPOLL_CTL_ADD,
   EPOLL_CTL_DEL,
   type LinuxSockets,
+  MSG_PEEK,
+  shownSocketAddress,
 } from "../../adapters/linux_sockets.ts";
 import { only } from "../support/only.ts";
 
@@ -16,6 +18,16 @@ interface Registration {
   readonly data: number;
   readonly serial: number;
 }
+
+/** Calls that only fail or succeed. */
+export type FallibleCall =
+  | "bind"
+  | "connect"
+  | "create"
+  | "ctl"
+  | "eventfd"
+  | "listen"
+  | "wait";
 
 /** What one call comes to: bytes, or how many were taken; or why it failed,
  * as a negative number. */
@@ -31,17 +43,24 @@ export class FakeKernel {
   readonly input: Map<number, Result[]> = new Map();
   /** What `send()` comes to; when there is no more, all is taken. */
   readonly sends: Map<number, number[]> = new Map();
+  /** How often `recv()` was called, but for a peek. */
+  receives = 0;
   /** What was sent. */
   readonly sent: string[] = [];
   /** What `accept4()` comes to; EAGAIN when there is no more. */
   readonly accepts: number[] = [];
-  /** What the next calls of `epoll_ctl()` come to, and `epoll_create1()`, and
-   * `eventfd()`. */
-  readonly failures: Record<"ctl" | "create" | "eventfd", number[]> = {
+  /** What the next calls come to; when there is no more, they succeed. */
+  readonly failures: Record<FallibleCall, number[]> = {
+    bind: [],
+    listen: [],
+    connect: [],
+    wait: [],
     ctl: [],
     create: [],
     eventfd: [],
   };
+  /** Called with the path, or host, that a socket is bound to. */
+  onBind: (path: string) => void = () => {};
   /** What epolls and eventfds are open. */
   readonly open: Set<number> = new Set();
 
@@ -55,14 +74,14 @@ export class FakeKernel {
     this.sockets = only<LinuxSockets>({
       event: { size: 4, data: 2 },
       errno: () => this.#errno,
-      epoll_create1: () => {
-        const fd = this.#result(this.failures.create.shift() ?? 0);
-        return fd < 0 ? fd : this.#open();
+      socket: () => 5,
+      bind: (_, address, length) => {
+        this.onBind(shownSocketAddress(address, length).host);
+        return this.#attempt("bind");
       },
-      eventfd: () => {
-        const fd = this.#result(this.failures.eventfd.shift() ?? 0);
-        return fd < 0 ? fd : this.#open();
-      },
+      connect: () => this.#attempt("connect"),
+      epoll_create1: () => this.#attempt("create") || this.#open(),
+      eventfd: () => this.#attempt("eventfd") || this.#open(),
       eventfd_write: (fd) => {
         this.emit(fd, 1);
         return 0;
@@ -73,7 +92,8 @@ export class FakeKernel {
           fd,
           event,
         ),
-      epoll_wait: (_, events, most) => this.#take(events, most),
+      epoll_wait: (_, events, most) =>
+        this.#attempt("wait") || this.#take(events, most),
       wait: (_, events, most) =>
         new Promise((resolve) => {
           const fill = () => {
@@ -85,7 +105,10 @@ export class FakeKernel {
         }),
       recv: (fd, memory, size, flags) => this.#receive(fd, memory, size, flags),
       send: (fd, bytes, size) => this.#send(fd, bytes, size),
-      accept4: () => this.#result(this.accepts.shift() ?? -EAGAIN),
+      accept4: (fd) => {
+        if (this.calls.includes(`close ${fd}`)) throw new Error("It is closed");
+        return this.#result(this.accepts.shift() ?? -EAGAIN);
+      },
       getsockname: (fd, address, length) => {
         this.calls.push(`getsockname ${fd}`);
         address.fill(0).set([AF_INET, 0, 0, 80, 192, 0, 2, fd & 0xff]);
@@ -93,8 +116,8 @@ export class FakeKernel {
         return 0;
       },
       setsockopt: () => 0,
-      ioctl: () => 0,
-      listen: () => 0,
+      ioctl: (fd) => this.#call("ioctl", fd),
+      listen: () => this.#attempt("listen"),
       shutdown: (fd, how) => this.#call("shutdown", fd, how),
       close: (fd) => {
         this.open.delete(fd);
@@ -135,6 +158,10 @@ export class FakeKernel {
     return 0;
   }
 
+  #attempt(call: FallibleCall): number {
+    return this.#result(this.failures[call].shift() ?? 0);
+  }
+
   #result(result: number): number {
     if (result >= 0) return result;
     this.#errno = -result;
@@ -146,8 +173,7 @@ export class FakeKernel {
       this.#watched.delete(fd);
       return 0;
     }
-    const result = this.#result(this.failures.ctl.shift() ?? 0);
-    if (result < 0) return result;
+    if (this.#attempt("ctl") < 0) return -1;
     if (operation === EPOLL_CTL_ADD && this.#watched.has(fd)) {
       throw new Error(`Descriptor ${fd} is watched already`);
     }
@@ -170,9 +196,10 @@ export class FakeKernel {
     size: bigint,
     flags: number,
   ): number {
+    const peeks = (flags & MSG_PEEK) !== 0;
+    if (!peeks) this.receives++;
     const results = this.input.get(fd) ?? [];
     const [result = -EAGAIN] = results;
-    const peeks = (flags & 2) !== 0;
     if (typeof result === "number") {
       // The kernel tells a failure once, and an end for ever.
       if (result < 0) results.shift();
