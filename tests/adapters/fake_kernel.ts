@@ -66,6 +66,7 @@ export class FakeKernel {
 
   #errno = 0;
   #nextFd = 1000;
+  #nextSocket = 5;
   readonly #watched = new Map<number, Registration>();
   readonly #events: [Registration, number][] = [];
   #wakeUp: { fill: () => void } | null = null;
@@ -74,7 +75,7 @@ export class FakeKernel {
     this.sockets = only<LinuxSockets>({
       event: { size: 4, data: 2 },
       errno: () => this.#errno,
-      socket: () => 5,
+      socket: () => this.#nextSocket++,
       bind: (_, address, length) => {
         this.onBind(shownSocketAddress(address, length).host);
         return this.#attempt("bind");
