@@ -72,13 +72,15 @@ function epollOf(sockets: LinuxSockets): Epoll {
 
 /** Connects. Rejects with an error whose `code` is "ECONNREFUSED" and the like;
  * with "ETIMEDOUT" after ten seconds. */
-export function denoConnect(options: ConnectOptions): Promise<ByteStream> {
+export async function denoConnect(
+  options: ConnectOptions,
+): Promise<ByteStream> {
   const sockets = socketsFor(options);
   const address = sockets === null ? undefined : socketAddress(options);
   if (sockets === null || address === undefined) {
-    return connectWithDeno(options);
+    return await connectWithDeno(options);
   }
-  return connectWithEpoll(sockets, epollOf(sockets), options, address);
+  return await connectWithEpoll(sockets, epollOf(sockets), options, address);
 }
 
 /** Undefined where there is a name, which is resolved better by Deno: it tries

@@ -329,7 +329,8 @@ export function ipSocketAddress(
   port: number,
 ): Uint8Array | undefined {
   if (!Number.isInteger(port) || port < 0 || port > 0xffff) {
-    throw new RangeError(`Port ${port} is not from 0 to 65535`);
+    const failure = new RangeError(`Port ${port} is not from 0 to 65535`);
+    throw Object.assign(failure, { code: "ERR_SOCKET_BAD_PORT" });
   }
   const octets = host.includes(":") ? ipv6Octets(host) : ipv4Octets(host);
   if (octets === undefined) return undefined;

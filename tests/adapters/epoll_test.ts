@@ -1006,6 +1006,20 @@ test("listenWithEpoll() does not touch a descriptor that cannot listen", async (
   assertEquals(kernel.calls, []);
 });
 
+test("listenWithEpoll() takes no port for another", async () => {
+  const { sockets } = new FakeKernel();
+  const error = await assertRejects(
+    () =>
+      listenWithEpoll(sockets, new Epoll(sockets), { port: 70_000 }, () => {}),
+    Error,
+    "Cannot listen on 127.0.0.1:70000: Port 70000 is not from 0 to 65535",
+  );
+  assertEquals(
+    (error as Error & { code: string }).code,
+    "ERR_SOCKET_BAD_PORT",
+  );
+});
+
 test("listenWithEpoll() takes no path for another", async () => {
   const epoll = new Epoll(new FakeKernel().sockets);
   const { sockets } = new FakeKernel();
