@@ -1,8 +1,8 @@
 /**
  * The transport for Deno: over the kernel's own sockets on Linux where the
  * program may call the C library and use all of the network (`--allow-ffi
- * --allow-net`, which `-A` includes), else over `Deno.listen`, which is slower
- * and cannot send RST.
+ * --allow-net`, which `-A` includes), else, and in workers, over `Deno.listen`,
+ * which is slower and cannot send RST.
  *
  * ```ts
  * import { denoTransport } from "@headgate/headgate/deno";
