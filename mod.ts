@@ -18,7 +18,7 @@
  * @module
  */
 import { detectProcessHost, detectTransport } from "./adapters/detect.ts";
-import { findMemoryCount } from "./adapters/memory_count.ts";
+import { findMemoryCount, peek } from "./adapters/memory_count.ts";
 import type { CgiOptions } from "./src/apps/cgi.ts";
 import type { FastCgiServer } from "./src/apps/fastcgi_server.ts";
 import type { PythonApplication } from "./src/apps/python.ts";
@@ -178,7 +178,7 @@ export async function serve(
   return serveHandler(await detectTransport(), wsgi(app, options), options);
 }
 
-countMemoryBy(findMemoryCount);
+countMemoryBy(findMemoryCount, peek);
 
 // Nobody waits for it here: an application or a configuration file may import
 // this module, which must be whole by then.

@@ -1,4 +1,9 @@
-/** How much memory the runtime counts for an object, where it tells. */
+/** What the runtime tells of objects that no standard does: how much memory it
+ * counts for one, and what a promise was settled with. */
+
+interface BunGlobal {
+  readonly Bun?: { peek?(promise: Promise<unknown>): unknown };
+}
 
 interface BunMemory {
   estimateShallowMemoryUsageOf?(value: object): number;
@@ -18,3 +23,8 @@ export function findMemoryCount(): ((value: object) => number) | undefined {
     | undefined;
   return memory?.estimateShallowMemoryUsageOf;
 }
+
+/** What a promise was settled with, value or reason, or itself; undefined but on
+ * Bun. */
+export const peek: ((promise: Promise<unknown>) => unknown) | undefined =
+  (globalThis as BunGlobal).Bun?.peek;

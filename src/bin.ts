@@ -10,12 +10,12 @@ import {
   loadDaemonHost,
   loadDevHost,
 } from "../adapters/detect.ts";
-import { findMemoryCount } from "../adapters/memory_count.ts";
+import { findMemoryCount, peek } from "../adapters/memory_count.ts";
 import { countMemoryBy } from "./apps/memory_count.ts";
 import { run } from "./cli.ts";
 import { useTimers } from "./later.ts";
 
-countMemoryBy(findMemoryCount);
+countMemoryBy(findMemoryCount, peek);
 const host = await detectProcessHost();
 if (host.later !== undefined) useTimers(host.later);
 host.exit(

@@ -19,6 +19,7 @@ import {
   used,
 } from "./kept_response.ts";
 import { takeParts } from "./light_response.ts";
+import { peekInto } from "./memory_count.ts";
 import {
   listOf,
   type ResponseHead,
@@ -158,16 +159,20 @@ function encodeAscii(text: string): boolean {
   return true;
 }
 
-/** Reading gives all of it at once. */
+/** Reading gives all of it at once, and where the promise can be looked into,
+ * nobody has to wait for it. */
 function sendHeld(
   exchange: Exchange,
   { status, statusText, fields }: ResponseHead,
   response: Response,
-): Promise<void> {
-  return octetsOf(response).then((content) => {
+): MaybePromise<void> {
+  const send = (content: Uint8Array) => {
     const typed = withType(fields, [content]);
     return sendWhole(exchange, { status, statusText, fields: typed }, content);
-  });
+  };
+  const reading = octetsOf(response);
+  const read = peekInto(reading);
+  return read instanceof Uint8Array ? send(read) : reading.then(send);
 }
 
 /** `bytes()` is the faster, and Node 20 has none. */

@@ -324,6 +324,26 @@ async function withServer(
   }
 }
 
+test("new Request(request, init) keeps the method that init does not name", () => {
+  for (const method of ["GET", "HEAD", "DELETE", "OPTIONS", "PUT"]) {
+    const copy = new Request(request({ method }), { headers: { a: "b" } });
+    assertEquals(copy.method, method);
+    assertEquals(copy.url, "http://example.com/");
+    assertEquals(copy.headers.get("a"), "b");
+  }
+});
+
+test("what only the runtime knows is as in a request of nothing", () => {
+  const names = ["cache", "credentials", "integrity", "mode", "redirect"];
+  const blank = new Request("http://example.com/");
+  for (const method of ["GET", "HEAD"]) {
+    const asked = request({ method });
+    for (const name of names) {
+      assertEquals(Reflect.get(asked, name), Reflect.get(blank, name));
+    }
+  }
+});
+
 test("fetch(request) sends it on", () =>
   withServer(async (host) => {
     const asked = request({

@@ -7,7 +7,7 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
-import { findMemoryCount } from "../../adapters/memory_count.ts";
+import { findMemoryCount, peek } from "../../adapters/memory_count.ts";
 import { sendResponse } from "../../src/apps/fetch_response.ts";
 import { countMemoryBy } from "../../src/apps/memory_count.ts";
 import { ApplicationError, StreamError } from "../../src/errors.ts";
@@ -18,7 +18,7 @@ import {
   type FakeResponse,
 } from "../support/fake_exchange.ts";
 
-countMemoryBy(findMemoryCount);
+countMemoryBy(findMemoryCount, peek);
 
 /** Bun does not tell text from octets. */
 const onBun = "Bun" in globalThis;
@@ -122,6 +122,30 @@ test("what is at hand is sent at once where the runtime tells", async () => {
   const pending = sendResponse(exchange, Response.json({ a: 1 }));
   if (pending !== undefined) return await pending;
   assertEquals(exchange.response.calls, ["start", 'write {"a":1}', "end"]);
+});
+
+test("a body in memory is sent at once where promises can be looked into", () => {
+  if (!onBun) return;
+  const text = "long enough to count";
+  const octets = bytes(text) as Uint8Array<ArrayBuffer>;
+  for (const response of [new Response(text), new Response(octets)]) {
+    const exchange = new FakeExchange();
+    assertStrictEquals(sendResponse(exchange, response), undefined);
+    assertEquals(exchange.response.calls, ["start", `write ${text}`, "end"]);
+  }
+});
+
+test("a promise that shows no octets is waited for", async () => {
+  const text = "long enough to count";
+  for (const look of [undefined, () => new Error("a reason")]) {
+    countMemoryBy(findMemoryCount, look);
+    try {
+      const { content } = await send(new Response(text));
+      assertEquals(content, text);
+    } finally {
+      countMemoryBy(findMemoryCount, peek);
+    }
+  }
 });
 
 test("the peer drains late", async () => {
