@@ -241,6 +241,19 @@ conform(
   },
 );
 
+conform(
+  "onGone tells of an end behind what is read meanwhile",
+  async (bench) => {
+    const [stream, peer] = await bench.pair();
+    const gone = watchGone(stream);
+    peer.send("last");
+    peer.end();
+    await until(() => peer.sent === 4, "the last bytes");
+    assertEquals(text(await stream.read()), "last");
+    await until(() => gone.count === 1, "onGone");
+  },
+);
+
 conform("a view stays valid while onGone is set", async (bench) => {
   const [stream, peer] = await bench.pair();
   peer.send("first");

@@ -252,6 +252,42 @@ test("Epoll waits again when a signal has ended its wait", async () => {
   epoll.remove(socket);
 });
 
+test("Epoll asks for nothing while nothing happens", async () => {
+  const kernel = new FakeKernel();
+  const epoll = new Epoll(kernel.sockets);
+  await until(() => performance.now() > 2100, "the end of the start");
+  const socket = new Socket(5);
+  epoll.add(socket, EPOLLIN);
+  kernel.emit(5, EPOLLIN);
+  await until(() => socket.told.length === 1, "an event");
+  await turns();
+  const { polls } = kernel;
+  await turns();
+  assertEquals(kernel.polls, polls);
+  epoll.remove(socket);
+});
+
+test("Epoll lets the event loop turn while there are always events", async () => {
+  const kernel = new FakeKernel();
+  const epoll = new Epoll(kernel.sockets);
+  await until(() => performance.now() > 2100, "the end of the start");
+  let others = false;
+  const socket: Watched = {
+    fd: 5,
+    ready() {
+      if (socketTold++ < 1000 && !others) kernel.emit(5, EPOLLIN);
+    },
+  };
+  let socketTold = 0;
+  epoll.add(socket, EPOLLIN);
+  kernel.emit(5, EPOLLIN);
+  await until(() => socketTold > 3, "events");
+  setImmediate(() => others = true);
+  await until(() => others, "others");
+  assert(socketTold < 1000);
+  epoll.remove(socket);
+});
+
 test("Epoll.change() changes what a socket is watched for, if it is", async () => {
   const kernel = new FakeKernel();
   const epoll = new Epoll(kernel.sockets);

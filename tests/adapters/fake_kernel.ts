@@ -45,6 +45,8 @@ export class FakeKernel {
   readonly sends: Map<number, number[]> = new Map();
   /** How often `recv()` was called, but for a peek. */
   receives = 0;
+  /** How often `epoll_wait()` was called without waiting. */
+  polls = 0;
   /** What was sent. */
   readonly sent: string[] = [];
   /** What `accept4()` comes to; EAGAIN when there is no more. */
@@ -93,8 +95,10 @@ export class FakeKernel {
           fd,
           event,
         ),
-      epoll_wait: (_, events, most) =>
-        this.#attempt("wait") || this.#take(events, most),
+      epoll_wait: (_, events, most) => {
+        this.polls++;
+        return this.#attempt("wait") || this.#take(events, most);
+      },
       wait: (_, events, most) =>
         new Promise((resolve) => {
           const fill = () => {
