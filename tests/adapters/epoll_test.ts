@@ -864,19 +864,23 @@ test("EpollListener serves whom the kernel has queued when it closes", async () 
   const kernel = new FakeKernel();
   const epoll = new Epoll(kernel.sockets);
   const streams: ByteStream[] = [];
-  const listener = await listenWithEpoll(
-    kernel.sockets,
-    epoll,
-    { fd: 5 },
-    (stream) => {
-      streams.push(stream);
-      listener.close(); // from within
-    },
-  );
-  kernel.accepts.push(8, 9, 10);
-  kernel.emit(5, EPOLLIN);
-  await until(() => streams.length > 0, "a connection");
-  await listener.close();
+  const uncaught = await uncaughtOf(async () => {
+    const listener = await listenWithEpoll(
+      kernel.sockets,
+      epoll,
+      { port: 80 },
+      (stream) => {
+        streams.push(stream);
+        listener.close(); // from within
+      },
+    );
+    kernel.accepts.push(8, 9, 10);
+    kernel.emit(5, EPOLLIN);
+    await until(() => streams.length > 0, "a connection");
+    await listener.close();
+    await turns();
+  });
+  assertEquals(uncaught, []); // it has accepted from nobody else's socket
   assertEquals(streams.length, 3);
   // A second time it would be another's.
   assertEquals(kernel.calls.filter((call) => call === "close 5").length, 1);
@@ -893,6 +897,7 @@ test("EpollListener takes turns with the processes that share its socket", async
     { fd: 5 },
     (stream) => streams.push(stream),
   );
+  assert(kernel.calls.includes("ioctl 5")); // it may be one that blocks
   kernel.accepts.push(8, 9);
   kernel.emit(5, EPOLLIN);
   await until(() => streams.length > 0, "a connection");
@@ -998,6 +1003,7 @@ test("listenWithEpoll() leaves a file alone that it did not make", async () => {
       "in use",
     );
     assert(existsSync(path));
+    assertEquals(kernel.calls, ["close 5"]);
   });
 });
 
