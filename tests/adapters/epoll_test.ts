@@ -1141,3 +1141,27 @@ test("connectWithEpoll() waits for nothing when it cannot watch", async () => {
   assertEquals(timers, 0);
   assert(kernel.calls.includes("close 5"));
 });
+
+test("connectWithEpoll() gives up when nobody answers", async () => {
+  const kernel = new FakeKernel();
+  const epoll = new Epoll(kernel.sockets);
+  kernel.failures.connect.push(-EINPROGRESS);
+  const { setTimeout } = globalThis;
+  const later: [callback: () => void, ms: number][] = [];
+  globalThis.setTimeout = ((callback: () => void, ms: number) => {
+    later.push([callback, ms]);
+    return setTimeout(() => {}, 0);
+  }) as unknown as typeof setTimeout;
+  let pending: Promise<ByteStream>;
+  try {
+    pending = connectWithEpoll(kernel.sockets, epoll, {}, server);
+  } finally {
+    globalThis.setTimeout = setTimeout;
+  }
+  assertEquals(later.map(([, ms]) => ms), [10_000]);
+  later[0]![0]();
+  const error = await assertRejects(() => pending, Error, "no answer");
+  assertEquals((error as Error & { code: string }).code, "ETIMEDOUT");
+  assertEquals(kernel.watched(5), undefined);
+  assert(kernel.calls.includes("close 5"));
+});
