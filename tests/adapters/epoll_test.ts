@@ -1095,8 +1095,19 @@ test("connectWithEpoll() resolves when the connection has been made", async () =
   kernel.emit(5, EPOLLOUT); // for nothing
   await turns();
   assertStrictEquals(stream, undefined);
-  kernel.emit(5, EPOLLOUT);
-  await until(() => stream !== undefined, "the connection");
+  const { clearTimeout } = globalThis;
+  let cleared = 0;
+  globalThis.clearTimeout = (timer) => {
+    cleared++;
+    clearTimeout(timer);
+  };
+  try {
+    kernel.emit(5, EPOLLOUT);
+    await turns();
+  } finally {
+    globalThis.clearTimeout = clearTimeout;
+  }
+  assertEquals(cleared, 1);
   assertEquals(stream!.remote, { host: "192.0.2.1", port: 80 });
   assertEquals(kernel.watched(5), anyEvents >>> 0);
   stream!.close();
@@ -1140,6 +1151,24 @@ test("connectWithEpoll() waits for nothing when it cannot watch", async () => {
   }
   assertEquals(timers, 0);
   assert(kernel.calls.includes("close 5"));
+});
+
+test("connectWithEpoll() and listenWithEpoll() say that there is no descriptor", async () => {
+  const kernel = new FakeKernel();
+  const { sockets } = kernel;
+  const epoll = new Epoll(sockets);
+  kernel.failures.socket.push(-EMFILE, -EMFILE);
+  await assertRejects(
+    () => connectWithEpoll(sockets, epoll, {}, server),
+    Error,
+    "EMFILE",
+  );
+  await assertRejects(
+    () => listenWithEpoll(sockets, epoll, { port: 80 }, () => {}),
+    Error,
+    "EMFILE",
+  );
+  assertEquals(kernel.calls, []);
 });
 
 test("connectWithEpoll() gives up when nobody answers", async () => {

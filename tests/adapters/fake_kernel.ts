@@ -27,6 +27,7 @@ export type FallibleCall =
   | "ctl"
   | "eventfd"
   | "listen"
+  | "socket"
   | "wait";
 
 /** What one call comes to: bytes, or how many were taken; or why it failed,
@@ -56,6 +57,7 @@ export class FakeKernel {
     bind: [],
     listen: [],
     connect: [],
+    socket: [],
     wait: [],
     ctl: [],
     create: [],
@@ -77,7 +79,7 @@ export class FakeKernel {
     this.sockets = only<LinuxSockets>({
       event: { size: 4, data: 2 },
       errno: () => this.#errno,
-      socket: () => this.#nextSocket++,
+      socket: () => this.#attempt("socket") || this.#nextSocket++,
       bind: (_, address, length) => {
         this.onBind(shownSocketAddress(address, length).host);
         return this.#attempt("bind");
