@@ -434,7 +434,7 @@ class ArbiterProcess {
       logFile: this.#config.logFile,
     }, this.#daemonHost);
     this.#successor = successor;
-    successor.ended.then(() => this.#successor = undefined);
+    void this.#follow(successor);
     const failure = await successor.failure;
     if (failure !== undefined) {
       const message = `The new arbiter could not begin to serve: ${failure}`;
@@ -445,6 +445,17 @@ class ArbiterProcess {
     log.info(`The new arbiter (pid ${pid}) serves`);
     this.#notify({ type: "successor", pid });
     return { ok: true, message: `The new arbiter has pid ${pid}` };
+  }
+
+  /** Forgets an arbiter that has ended, and says that there may be another. */
+  async #follow(successor: Successor): Promise<void> {
+    await successor.ended;
+    if (this.#successor !== successor) return;
+    this.#successor = undefined;
+    if (this.#stopRequested || await successor.failure !== undefined) return;
+    this.#logs.log.info(
+      `The other arbiter (pid ${successor.pid}) has ended, this one serves on`,
+    );
   }
 
   async #restart(): Promise<Outcome> {

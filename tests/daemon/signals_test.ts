@@ -182,6 +182,7 @@ testDaemon(
     daemon.signal("SIGUSR2");
     await daemon.untilLogged(/The new arbiter \(pid \d+\) serves/);
     daemon.signal("SIGTERM", Number(daemon.read("headgate.pid.2")));
+    await daemon.untilLogged(/The other arbiter \(pid \d+\) has ended/);
     await daemon.until(() => daemon.processes().length === 3, "its end");
     assert(!daemon.has("headgate.pid.2"));
     assertEquals(daemon.pid, pid);
