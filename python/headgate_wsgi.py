@@ -7,9 +7,13 @@ listening socket that it inherits as descriptor 0, behind any FastCGI client:
 
 It needs Python 3.9 or later and nothing but the standard library.
 
-Threads.  Each connection is served by one thread, one request after another,
-so that a process has at most `--threads` connections, and whoever connects
-keeps the queue of waiting requests.  The main thread waits for the end.
+Threads.  At most `--threads` requests run at once; there may be more connections.
+One thread leads: it waits for all connections, and answers what comes.  While
+requests are quick it goes on by itself, for threads that wake each other, and
+wait for each other's interpreter lock, cost more than such a request.  Another
+keeps watch, and leads in its place once it is held up; where requests wait for
+something themselves, the lead goes on before each.  The main thread waits for
+the end.
 
 Under Headgate (`--socket`):
 
@@ -40,6 +44,7 @@ bytes, it is read three times faster than pairs are.
 
 import argparse
 import ast
+import collections
 import faulthandler
 import fcntl
 import gc
@@ -51,6 +56,7 @@ import json
 import os
 import re
 import select
+import selectors
 import shutil
 import signal
 import socket
@@ -687,7 +693,11 @@ class _Connection:
         self.server = server
         self.method = ""
         self.whole = b""
-        self.idle = False
+        # Held by the thread that is at it.
+        self.taken = threading.Lock()
+        # Whether the poller does not look at it, until that thread is done.
+        self.parked = False
+        self.closed = False
         self._socket = sock
         self._buffer = bytearray(_BUFFER_SIZE)
         self._view = memoryview(self._buffer)
@@ -710,43 +720,54 @@ class _Connection:
         self._reading = threading.Lock()
         self._sending = threading.Lock()
 
-    def run(self):
-        """Serves requests until either side has enough."""
-        server = self.server
+    def serve(self):
+        """Answers what has arrived; whether more may come.
+
+        Called when there is something to be read, if only the end.
+        """
         try:
-            while True:
-                keep = self._begin()
-                if keep is None:
-                    break
-                environ = self._read_environ()
-                if environ is None:
-                    continue
-                content = self._open_content(environ)
-                errors = _Errors(self)
-                environ["wsgi.errors"] = errors
-                exchange = _Exchange(self, environ, errors)
-                exchange.run(server)
-                # An idle connection holds nothing of its last request.
-                del environ, errors, exchange
-                if server.forked:
-                    server.leave_child()
-                if not keep or self._broken or server.stopping:
-                    break
-                if content is not None:
-                    content.detach()
-                    # Another thread of the application's still waits for content.
-                    if self._reading.locked():
-                        break
+            self._start = 0
+            self._end = self._socket.recv_into(self._buffer)
+            if not self._end:
+                return False
+            while self._start < self._end:
+                flags = self._begin()
+                if flags is not None and not self._answer(flags):
+                    return False
+            return True
         except OSError:
             # The other side has gone, which is its right.
-            pass
+            return False
+
+    def _answer(self, flags):
+        """Answers a request; whether another may come."""
+        server = self.server
+        environ = self._read_environ()
+        if environ is None:
+            return True
+        content = self._open_content(environ)
+        errors = _Errors(self)
+        environ["wsgi.errors"] = errors
+        _Exchange(self, environ, errors).run(server)
+        if server.forked:
+            server.leave_child()
+        if not flags or self._broken or server.stopping:
+            return False
+        if content is not None:
+            content.detach()
+            # Another thread of the application's may still wait for content.
+            return not self._reading.locked()
+        return True
 
     def shut(self):
-        """Ends a wait for the next request; what has arrived is still read."""
+        """Has an idle connection end; what has arrived is still read."""
         try:
             self._socket.shutdown(socket.SHUT_RD)
         except OSError:
             pass
+
+    def fileno(self):
+        return self._socket.fileno()
 
     def close(self):
         self._broken = True
@@ -758,19 +779,14 @@ class _Connection:
     # -- the request
 
     def _begin(self):
-        """Waits for a request; returns its flags, 0 or FCGI_KEEP_CONN, and None
-        when none will come."""
+        """Goes to a request; returns its flags, 0 or FCGI_KEEP_CONN, and None
+        where what has arrived has none."""
         if self._left or self._padding:
             self._skip(self._left + self._padding)
             self._left = self._padding = 0
-        while True:
-            if self._start == self._end and not self._wait():
+        while not self._buffer.startswith(self._usual, self._start, self._end):
+            if self._start == self._end:
                 return None
-            if self._buffer.startswith(self._usual, self._start, self._end):
-                # As the last one that was kept.
-                self._start += 16
-                flags = _KEEP_CONN
-                break
             kind, request_id, length, padding = self._header()
             if kind != _BEGIN_REQUEST or length != 8:
                 # What still comes for the request that has ended is not wanted.
@@ -786,7 +802,11 @@ class _Connection:
                 break
             self._write(_end_record(request_id, 0, _UNKNOWN_ROLE))
             if not flags:
-                return None
+                raise _Gone("A role that is unknown")
+        else:
+            # As the last one that was kept.
+            self._start += 16
+            flags = _KEEP_CONN
         self._input_open = True
         self._aborted = False
         return flags
@@ -803,18 +823,6 @@ class _Connection:
         )
         self._no_params = _HEADER.pack(_VERSION, _PARAMS, request_id, 0, 0)
         self._no_content = _HEADER.pack(_VERSION, _STDIN, request_id, 0, 0)
-
-    def _wait(self):
-        """Waits for the first bytes of a request; whether there are any."""
-        self._start = self._end = 0
-        self.idle = True
-        if self.server.stopping:
-            self.shut()
-        elif self.server.yields and not self.server.wait_idle(self._socket):
-            return False
-        self._end = self._socket.recv_into(self._buffer)
-        self.idle = False
-        return self._end > 0
 
     def _read_environ(self):
         """The environ without its streams; None when the request was aborted."""
@@ -1181,10 +1189,153 @@ def _let_gateway_run():
         pass  # not on this system, or not allowed: it is a kindness
 
 
+# ------------------------------------------------------------------ the threads
+
+# Seconds.  A thread that is in the same request for so long, or up to twice as
+# long, is held up.
+_MOMENT = 0.002
+# After so many moments without a request nobody looks any more.
+_QUIET_MOMENTS = 5
+# Every so manieth request is measured: it takes a system call, twice.
+_SAMPLED = 5
+# Seconds off the processor, from which on a request has waited for something.
+_WAITED = 0.0001
+# The part of requests that wait, from which on the lead is handed over before
+# each; the weight of one that was measured, and of one that was held up.
+_OFTEN = 0.25
+_WEIGHT = 0.125
+_HELD_UP_WEIGHT = 0.5
+
+
+class _Lead:
+    """Which thread waits for requests.
+
+    Whoever has the lead waits for requests, and lets go of it while it answers
+    one.  If nobody has taken it by then it goes on: most requests are quicker
+    than another thread is woken.  An idle thread keeps watch over that.
+    """
+
+    def __init__(self):
+        self._lead = threading.Lock()
+        # Held by the thread that keeps watch; other idle ones wait for it.
+        self._watch = threading.Lock()
+        # Whether whoever leads keeps the watch, too, as it has nothing to do.
+        self._both = False
+        # Held, but to wake the one that keeps watch.
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._asleep = False
+        # How many requests there were.
+        self._turn = 0
+        self._over = False
+        # How often requests wait, 0 to 1, as far as those of late tell.
+        self._waits = 0.0
+        # Without an interpreter lock threads do not get in each other's way.
+        self._parallel = not getattr(sys, "_is_gil_enabled", lambda: True)()
+
+    def take(self):
+        """Waits until this thread leads; False when there is nothing more to do."""
+        self._watch.acquire()
+        seen = -1
+        quiet = 0
+        while not self._over:
+            turn = self._turn
+            if self._lead.locked():
+                quiet += 1
+            else:
+                quiet = 0
+                held_up = turn == seen
+                if (held_up or self._hands_over()) and self._lead.acquire(False):
+                    if held_up:
+                        self._waits += (1.0 - self._waits) * _HELD_UP_WEIGHT
+                    self._both = True
+                    return True
+            seen = turn
+            if quiet < _QUIET_MOMENTS:
+                self._bell.acquire(timeout=_MOMENT)
+            else:
+                quiet = 0
+                self._asleep = True
+                # Whoever begins a request counts it first, and looks then.
+                if self._turn == turn and self._lead.locked():
+                    self._bell.acquire()
+                self._asleep = False
+        self._watch.release()
+        return False
+
+    def begin(self):
+        """A request has come, which the thread that leads will answer itself.
+        Returns what `end()` is to be told."""
+        self._turn += 1
+        measured = self._turn % _SAMPLED == 0
+        both, self._both = self._both, False
+        self._lead.release()
+        if both:
+            self._watch.release()
+        elif self._asleep or self._hands_over():
+            self._ring()
+        return time.perf_counter() - time.thread_time() if measured else None
+
+    def end(self, began):
+        """The request is answered.  Whether this thread leads again."""
+        if began is not None:
+            waited = time.perf_counter() - time.thread_time() - began > _WAITED
+            self._waits += (waited - self._waits) * _WEIGHT
+        return self._lead.acquire(False)
+
+    def leave(self):
+        """There is nothing more to do for any thread; called by the one that leads."""
+        self._over = True
+        both, self._both = self._both, False
+        self._lead.release()
+        if both:
+            self._watch.release()
+        else:
+            self._ring()
+
+    def _hands_over(self):
+        return self._parallel or self._waits > _OFTEN
+
+    def _ring(self):
+        try:
+            self._bell.release()
+        except RuntimeError:
+            pass  # it rings already
+
+
+class _Selector:
+    """What of `select.epoll` is used, for systems that have none."""
+
+    def __init__(self):
+        self._selector = selectors.DefaultSelector()
+
+    def register(self, file, _events):
+        self._selector.register(file, selectors.EVENT_READ)
+
+    def unregister(self, file):
+        self._selector.unregister(file)
+
+    def poll(self, timeout, _most):
+        return [(key.fd, 0) for key, _ in self._selector.select(timeout)]
+
+    def close(self):
+        self._selector.close()
+
+
+# Of Linux; bound here, since an application may have it taken away (gevent).
+_Poller = getattr(select, "epoll", _Selector)
+_READABLE = getattr(select, "EPOLLIN", 1)
+
+# So many connections at most are looked at in one go.
+_MOST_READY = 64
+# Seconds until it is tried again to accept, where there was no descriptor for it.
+_ACCEPT_PAUSE = 0.1
+
+
 # ------------------------------------------------------------------- the server
 
 class _Server:
-    """The listening socket, its threads, and the wait for the end."""
+    """The listening socket, the connections, the threads, and the end of them."""
 
     def __init__(self, listener, app, threads, multiprocess, standalone):
         self.app = app
@@ -1194,9 +1345,6 @@ class _Server:
         self.ends_late = False
         # Whether this is a child that the application has forked.
         self.forked = False
-        # Clients that are not Headgate may keep more connections than there are
-        # threads: an idle one then gives way to one that waits.
-        self.yields = standalone
         self.environ = {
             "REQUEST_METHOD": "GET",
             "SCRIPT_NAME": "",
@@ -1213,12 +1361,22 @@ class _Server:
             "wsgi.input_terminated": True,
             "wsgi.file_wrapper": FileWrapper,
         }
+        self._standalone = standalone
+        self._lead = _Lead()
+        # What is registered with the poller: whoever changes that holds the guard.
+        self._poller = _Poller()
+        self._guard = threading.Lock()
+        # By descriptor, and those of them that wait for a thread.
+        self._connections = {}
+        self._ready = collections.deque()
         self._listener = listener
-        self._accepting = threading.Lock()
-        self._connections = set()
+        self._listening = True
         self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         listener.setblocking(False)
+        self._poller.register(listener.fileno(), _READABLE)
+        self._poller.register(self._wake_read, _READABLE)
         os.register_at_fork(after_in_child=self._disown)
 
     def start(self):
@@ -1231,42 +1389,22 @@ class _Server:
 
     def stop(self):
         """Accepts nothing new; connections end as their requests do."""
-        self.stopping = True
-        self.wake()
-        if not self.yields:
-            # Who connects from now on is to know at once that nobody accepts.
-            with self._accepting:
+        with self._guard:
+            self.stopping = True
+            if self._listening:
+                self._poller.unregister(self._listener.fileno())
+            if not self._standalone:
+                # Who connects from now on is to know at once that nobody accepts.
                 self._listener.close()
-        for connection in list(self._connections):
-            if connection.idle:
-                connection.shut()
-
-    def wake(self):
-        try:
-            os.write(self._wake_write, b"\0")
-        except OSError:
-            pass
+        for connection in list(self._connections.values()):
+            if connection.taken.acquire(False):
+                self._free(connection)
+        self._wake()
 
     def join(self):
         """Waits for the running requests."""
         for thread in self._threads:
             thread.join()
-
-    def wait_idle(self, sock):
-        """Waits for a request on an idle connection; False when it should close
-        because somebody else waits for a thread."""
-        waiting = select.poll()
-        waiting.register(sock, select.POLLIN)
-        waiting.register(self._listener, select.POLLIN)
-        waiting.register(self._wake_read, select.POLLIN)
-        while True:
-            ready = [descriptor for descriptor, _ in waiting.poll()]
-            if sock.fileno() in ready:
-                return True
-            if self.stopping or not self._accepting.locked():
-                return False
-            # A thread is free, and about to accept.
-            time.sleep(0.001)
 
     def leave_child(self, error=None):
         """Ends a fork of the application's that came back to us: it is no server."""
@@ -1284,56 +1422,147 @@ class _Server:
         finally:
             os._exit(code or 0)
 
-    def _serve(self):
-        if not self.yields:
-            _let_gateway_run()
-        while not self.stopping:
-            sock = self._accept()
-            if sock is not None:
-                self._serve_connection(sock)
+    # -- the threads
 
-    def _serve_connection(self, sock):
-        connection = None
+    def _serve(self):
+        """What each of the threads does."""
+        if not self._standalone:
+            _let_gateway_run()
+        lead = self._lead
         try:
-            connection = _Connection(self, sock)
-            self._connections.add(connection)
-            connection.run()
+            while lead.take():
+                while True:
+                    connection = self._next()
+                    if connection is None:
+                        lead.leave()
+                        return
+                    began = lead.begin()
+                    self._serve_connection(connection)
+                    if not lead.end(began):
+                        break
+        except BaseException as error:
+            # Nobody would lead from now on: better another process.
+            _say(f"The responder failed\n{''.join(_format(error, error.__traceback__))}")
+            os._exit(70)
+
+    def _serve_connection(self, connection):
+        kept = False
+        try:
+            kept = connection.serve()
         except BaseException as error:
             _say(f"A connection failed\n{''.join(_format(error, error.__traceback__))}")
-        finally:
-            self._connections.discard(connection)
-            sock.close()
+        if kept:
+            self._free(connection)
+        else:
+            self._close(connection)
+
+    def _next(self):
+        """Waits for a connection with something to be read, and takes it; None
+        when all have ended.  Called by the thread that leads."""
+        while True:
+            while self._ready:
+                connection = self._ready.popleft()
+                if connection.taken.acquire(False) or self._park(connection):
+                    return connection
+            if self.stopping and not self._connections:
+                return None
+            accepts = False
+            pause = None if self._listening or self.stopping else _ACCEPT_PAUSE
+            for descriptor, _ in self._poller.poll(pause, _MOST_READY):
+                connection = self._connections.get(descriptor)
+                if connection is not None:
+                    self._ready.append(connection)
+                elif descriptor == self._wake_read:
+                    os.read(descriptor, 64)
+                else:
+                    accepts = True
+            # Behind the others: it may be given the descriptor of one that ended.
+            if accepts or pause is not None:
+                self._accept()
+
+    # -- the connections
 
     def _accept(self):
-        # One thread waits for all: a connection need not wake the others.
-        with self._accepting:
+        with self._guard:
             if self.stopping:
-                return None
-            waiting = select.poll()
-            waiting.register(self._listener, select.POLLIN)
-            waiting.register(self._wake_read, select.POLLIN)
-            waiting.poll()
-            if self.stopping:
-                return None
+                return
             try:
                 sock, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):
-                return None
+                failure = None
             except OSError as error:
                 # Out of descriptors, for one: it passes.
-                _say(f"A connection could not be accepted: {error}\n")
-                time.sleep(0.1)
-                return None
+                failure = error
+            else:
+                self._add(sock)
+                failure = None
+            if self._listening != (failure is None):
+                self._listening = failure is None
+                if self._listening:
+                    self._poller.register(self._listener.fileno(), _READABLE)
+                else:
+                    self._poller.unregister(self._listener.fileno())
+        if failure is not None:
+            _say(f"A connection could not be accepted: {failure}\n")
+
+    def _add(self, sock):
         sock.setblocking(True)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
+        self._connections[sock.fileno()] = _Connection(self, sock)
+        self._poller.register(sock.fileno(), _READABLE)
+
+    def _park(self, connection):
+        """Has the poller look at it no more while a thread is at it, whose affair
+        it is what comes.  Whether that thread was done, and we have taken it."""
+        with self._guard:
+            if connection.closed or connection.parked:
+                return False
+            # Whoever is done with it looks at this behind `taken`.
+            connection.parked = True
+            if connection.taken.acquire(False):
+                connection.parked = False
+                return True
+            self._poller.unregister(connection.fileno())
+            return False
+
+    def _free(self, connection):
+        """The thread that had taken it is done with it."""
+        connection.taken.release()
+        # Both are looked at behind that, as whoever sets them looks at it then.
+        if self.stopping and connection.taken.acquire(False):
+            connection.shut()
+            connection.taken.release()
+        if connection.parked:
+            with self._guard:
+                if connection.parked and not connection.closed:
+                    connection.parked = False
+                    self._poller.register(connection.fileno(), _READABLE)
+
+    def _close(self, connection):
+        """The same, and it is at its end; it stays taken."""
+        with self._guard:
+            connection.closed = True
+            if not connection.parked:
+                self._poller.unregister(connection.fileno())
+            del self._connections[connection.fileno()]
+            connection.close()
+        if self.stopping:
+            self._wake()
+
+    def _wake(self):
+        """Has the thread that leads look whether it is the end."""
+        try:
+            os.write(self._wake_write, b"\0")
+        except OSError:
+            pass
 
     def _disown(self):
         """In a child that the application forks: it serves nobody."""
         self.forked = True
-        for connection in self._connections:
+        for connection in self._connections.values():
             connection.close()
+        self._poller.close()
         self._listener.close()
 
 

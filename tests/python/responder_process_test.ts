@@ -364,18 +364,6 @@ test("the socket is ours alone", () =>
     );
   }));
 
-test("at most as many connections are served as there are threads", () =>
-  withResponder("answers:hello", async (responder) => {
-    const first = await responder.connect();
-    await first.ask();
-    const second = await responder.connect();
-    await second.raw.send(request());
-    assertEquals((await first.ask()).text, "hello\n");
-    assertEquals(second.records(), []);
-    await first.close();
-    assertEquals((await second.answer()).text, "hello\n");
-  }, { args: ["--threads", "1"] }));
-
 test("alone it serves the socket on descriptor 0, and prints as it likes", async () => {
   if (python === undefined) return;
   await using alone = Responder.startAlone(python, "answers:prints");
@@ -384,13 +372,12 @@ test("alone it serves the socket on descriptor 0, and prints as it likes", async
     "socket",
   );
   assertEquals((await alone.ask()).text, "printed");
-  // An idle connection gives way to one that waits for a thread.
   const idle = await alone.connect();
   assertEquals((await idle.ask()).text, "printed");
   const second = await alone.connect();
   assertEquals((await second.ask()).text, "printed");
-  await idle.raw.untilEnded();
   alone.kill("SIGTERM");
+  await idle.raw.untilEnded();
   assertEquals(await alone.exited, 0);
   assertEquals(alone.output, "shown to the user\n".repeat(3));
 });
