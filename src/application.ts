@@ -63,6 +63,9 @@ export async function loadFor(
   // A module may wait while it is imported, for a database say. Whoever waits
   // with it is told on what; and the timer keeps a runtime from ending without
   // a word where nothing else would ever happen.
+  if (config.response === "light") {
+    (await import("./apps/light_response.ts")).standInForResponse();
+  }
   const endNotice = repeatedly(IMPORT_NOTICE_MS, () => {
     host.write(
       "stderr",

@@ -48,6 +48,12 @@ const applicationTypes = ["auto", "wsgi", "fetch", "handler"] as const;
 /** One of `applicationTypes`. */
 export type ApplicationType = typeof applicationTypes[number];
 
+/** What the global `Response` is while an application is loaded and asked. */
+const responseClasses = ["own", "light"] as const;
+
+/** One of `responseClasses`. */
+export type ResponseClass = typeof responseClasses[number];
+
 /** Which request content is read whole before an application outside of this
  * process is asked. */
 const spoolModes = ["off", "chunked", "all"] as const;
@@ -63,6 +69,8 @@ export interface Config {
   readonly app: string | undefined;
   /** What kind of application it is. */
   readonly type: ApplicationType;
+  /** What it finds as the global `Response`. */
+  readonly response: ResponseClass;
   /** Where to go first; undefined to stay. */
   readonly chdir: string | undefined;
   /** What the application's environment has besides ours. */
@@ -250,6 +258,7 @@ export function readConfig(
   return {
     app: app ?? file?.app,
     type: readChoice(settings.one("type"), applicationTypes),
+    response: readChoice(settings.one("response"), responseClasses),
     chdir: readOptional(settings.one("chdir")),
     env: readVariables(settings.all("env")),
     statics: readStatics(settings.all("static")),

@@ -19,7 +19,10 @@ export interface HeadgateConfig extends Hooks {
    * of a server. */
   readonly app?: string;
   /** What kind of application it is. */
-  readonly type?: "auto" | "wsgi" | "fetch";
+  readonly type?: "auto" | "wsgi" | "fetch" | "handler";
+  /** What it finds as the global `Response`: the runtime's or a
+   * `LightResponse`. */
+  readonly response?: "own" | "light";
   /** Where to go first; other paths are relative to it. */
   readonly chdir?: string;
   /** Variables of the application's environment. */

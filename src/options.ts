@@ -63,6 +63,14 @@ export const optionTable: readonly OptionEntry[] = [
     fallback: "auto",
   },
   {
+    name: "response",
+    value: "CLASS",
+    group: "Application",
+    summary: "What the global Response is for an application: own, the " +
+      "runtime's, or light, a LightResponse, several times as fast on Node",
+    fallback: "own",
+  },
+  {
     name: "chdir",
     value: "DIR",
     group: "Application",

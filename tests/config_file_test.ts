@@ -43,6 +43,7 @@ const everyHook: Required<Hooks> = {
 const everything: Required<HeadgateConfig> = {
   app: "app.ts:app",
   type: "wsgi",
+  response: "light",
   chdir: "site",
   env: { MODE: "production", DEBUG: false, DEPTH: 3 },
   static: ["/assets=public", "/=site"],
@@ -107,6 +108,7 @@ test("every key reaches the configuration", () => {
   assertEquals({ ...config, limits: undefined }, {
     app: "app.ts:app",
     type: "wsgi",
+    response: "light",
     chdir: "site",
     env: { MODE: "production", DEBUG: "false", DEPTH: "3" },
     statics: [

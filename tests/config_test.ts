@@ -19,6 +19,7 @@ test("the defaults", () => {
   assertEquals(readConfig(undefined, {}, {}), {
     app: undefined,
     type: "auto",
+    response: "own",
     chdir: undefined,
     env: {},
     statics: [],
@@ -65,6 +66,7 @@ test("the defaults", () => {
 test("every flag reaches the configuration", () => {
   const config = readConfig("app.ts:app", {
     type: "wsgi",
+    response: "light",
     chdir: "site",
     env: ["A=1", "B=", "A=x=2 3"],
     static: ["/assets/=public", "/=a=b"],
@@ -113,6 +115,7 @@ test("every flag reaches the configuration", () => {
   assertEquals(config, {
     app: "app.ts:app",
     type: "wsgi",
+    response: "light",
     chdir: "site",
     env: { A: "x=2 3", B: "" },
     statics: [

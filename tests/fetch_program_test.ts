@@ -191,6 +191,34 @@ test("curl: content of all kinds reaches a fetch handler", async () => {
   });
 });
 
+test("--response: what the global Response is, before the application", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "headgate-response-"));
+  const file = join(directory, "server.mjs");
+  await writeFile(
+    file,
+    `const { name } = Response;
+     export default { fetch: () => Response.json({ name, now: Response.name }) };`,
+  );
+  try {
+    for (
+      const [given, expected] of [
+        [[], "Response"],
+        [["--response", "own"], "Response"],
+        [["--response", "light"], "LightResponse"],
+        [["--response", "light", "--workers", "2"], "LightResponse"],
+      ] as const
+    ) {
+      await using program = await startProgram([file, ...given]);
+      const response = await fetch(program.address);
+      assertEquals(response.headers.get("content-type"), "application/json");
+      assertEquals(await response.json(), { name: expected, now: expected });
+      assertNoError(program);
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+});
+
 test("curl: what a handler gives is sent", async () => {
   const curl = await findTool("curl");
   if (curl === undefined) return;

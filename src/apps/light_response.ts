@@ -6,7 +6,7 @@
  * Where the runtime's `Response` is native code that takes nothing but its own
  * (Bun), a light one is a real one that remembers. Everywhere else making a real
  * one is what costs, on Node more than all the rest of a request, so a light one
- * is made into it when it must be. No global is changed.
+ * is made into it when it must be. No global is changed unless that is asked for.
  *
  * @module
  */
@@ -33,9 +33,9 @@ import { RuntimeResponse, runtimes } from "./runtime_response.ts";
  * and later, and there alone, what the runtime itself asks of a `Response`
  * (`WebAssembly.compileStreaming`) refuses it. A framework uses it where the
  * application returns it; for responses that the framework makes itself, an
- * application can put it in the place of the global one, which Headgate never
- * does: `globalThis.Response = LightResponse as typeof Response`. Every response
- * is `instanceof` it.
+ * application can put it in the place of the global one, or have the program do
+ * that (`--response light`): `globalThis.Response = LightResponse as typeof
+ * Response`. Every response is `instanceof` it.
  *
  * ```ts ignore
  * import { LightResponse } from "@headgate/headgate";
@@ -353,6 +353,12 @@ function showRest(): void {
 const isNative = /\{\s*\[native code\]\s*\}\s*$/.test(
   Function.prototype.toString.call(RuntimeResponse),
 );
+
+/** Puts it in the place of the global `Response`, for whatever is loaded from now
+ * on. */
+export function standInForResponse(): void {
+  globalThis.Response = LightResponse as typeof Response;
+}
 
 /** See {@linkcode LightResponse | the type}. */
 export const LightResponse: LightResponseConstructor = chosen();
