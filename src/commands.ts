@@ -60,7 +60,10 @@ export const commandTable: readonly CommandEntry[] = [
     value: "N",
     summary: "Have N workers from now on; +N: so many more",
   },
-  { name: "reopen", summary: "Open the log files again, after rotation" },
+  {
+    name: "reopen",
+    summary: "Open the log files again; ends when every worker has",
+  },
   {
     name: "completions",
     value: "SHELL",

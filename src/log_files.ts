@@ -13,6 +13,14 @@ import { LineBuffer } from "./line_buffer.ts";
 import { askWhetherInUtc } from "./local_time.ts";
 import { createLogger, type LeveledLogger } from "./log.ts";
 
+/** A log file that could not be opened again. */
+export interface ReopenFailure {
+  /** Its absolute path. */
+  readonly path: string;
+  /** What the system said, as in "ENOENT"; "" where it said nothing. */
+  readonly code: string;
+}
+
 /** The log and the access log. */
 export interface Logs {
   /** Takes what the gateway and the command line tell. */
@@ -20,11 +28,52 @@ export interface Logs {
   /** Takes a record per request; undefined when the access log is off. */
   readonly access: ((record: AccessRecord) => void) | undefined;
   /** Opens the files again by their names, after somebody has moved them away:
-   * what was gathered goes to the old ones. One that cannot be opened stays as
-   * it is, and that is told on standard error. Returns the paths of those. */
-  reopen(): string[];
+   * what was gathered goes to the old ones, and whatever comes after this call
+   * to the new ones. One that cannot be opened stays as it is; returns those,
+   * for the caller to tell. Does nothing once they are closed. */
+  reopen(): readonly ReopenFailure[];
   /** Writes what is left, and closes the files. */
   close(): void;
+}
+
+/** What could not be opened, where, and how to mend it, in whole sentences.
+ * `by` names who could not. */
+export function describeReopenFailure(
+  { path, code }: ReopenFailure,
+  by?: string,
+): string {
+  const who = by === undefined ? "" : ` by ${by}`;
+  const why = code === "" ? "" : ` (${code})`;
+  return `${path} could not be opened again${who}${why}. Lines go on to the ` +
+    `file that was there. ${remedyFor(path, code)}, then reopen again.`;
+}
+
+/** Reopens them because of SIGUSR1, for a process that nobody answers for: logs
+ * what could not be opened, and returns it as it was told. */
+export function reopenAtSignal(logs: Logs): string[] {
+  const told = logs.reopen().map((failure) => describeReopenFailure(failure));
+  for (const message of told) logs.log.error(`SIGUSR1: ${message}`);
+  return told;
+}
+
+function remedyFor(path: string, code: string): string {
+  const directory = path.slice(0, path.lastIndexOf("/")) || "/";
+  switch (code) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return `Make the directory ${directory}`;
+    case "EACCES":
+    case "EPERM":
+      return "Let the user that this runs as write to it, and enter its " +
+        "directory";
+    case "EISDIR":
+      return "Move the directory of that name away";
+    case "EMFILE":
+    case "ENFILE":
+      return "Let the server have more open files (ulimit -n)";
+    default:
+      return "See to it that it can be written to";
+  }
 }
 
 /** Opens the log and the access log; those with the same destination share
@@ -68,6 +117,7 @@ class Destinations {
   readonly #files = new Map<string, AppendFile>();
   readonly #failing = new Set<string>();
   readonly #forgetExit: () => void;
+  #closed = false;
 
   constructor(host: Host) {
     this.#host = host;
@@ -89,28 +139,24 @@ class Destinations {
   close(): void {
     this.#flush();
     this.#forgetExit();
+    this.#closed = true;
     for (const file of this.#files.values()) file.close();
   }
 
-  reopen(): string[] {
+  reopen(): ReopenFailure[] {
+    if (this.#closed) return [];
     this.#flush();
-    const failed: string[] = [];
+    const failures: ReopenFailure[] = [];
     for (const [path, former] of this.#files) {
       try {
         this.#files.set(path, this.#host.openAppend(path));
         former.close();
         this.#failing.delete(path);
       } catch (error) {
-        failed.push(path);
-        this.#host.write(
-          "stderr",
-          `headgate: ${path} could not be opened again (${
-            errorCode(error)
-          }); lines go to the file that was\n`,
-        );
+        failures.push({ path, code: errorCode(error) });
       }
     }
-    return failed;
+    return failures;
   }
 
   #flush(): void {

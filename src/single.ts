@@ -20,7 +20,7 @@ import type { Handler } from "./exchange.ts";
 import type { Host } from "./host.ts";
 import { explainListen } from "./listen_errors.ts";
 import type { LeveledLogger } from "./log.ts";
-import { type Logs, openLogs } from "./log_files.ts";
+import { type Logs, openLogs, reopenAtSignal } from "./log_files.ts";
 import { escapeForLog, traceOf } from "./logger.ts";
 import { serveHandler, type Server } from "./serve.ts";
 import { clearStaleSockets, removeSocketsAtExit } from "./socket_files.ts";
@@ -203,8 +203,10 @@ class Stops {
       })
     );
     this.#forget.push(host.onSignal("SIGUSR1", () => {
-      logs.reopen();
-      log.info("SIGUSR1: log files reopened");
+      const told = reopenAtSignal(logs);
+      if (told.length === 0) return log.info("SIGUSR1: log files reopened");
+      // The log itself may be a file that nobody looks for any more.
+      for (const line of told) host.write("stderr", `headgate: ${line}\n`);
     }));
     this.#forget.push(host.onUncaught((kind, error) => {
       if (kind === "rejection") {

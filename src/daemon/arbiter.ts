@@ -21,6 +21,7 @@ import {
   type Slot,
   type WorkerStatus,
 } from "./protocol.ts";
+import { type Reopened, Reopenings } from "./reopening.ts";
 import { assignSlots } from "./slots.ts";
 import {
   describeEnd,
@@ -104,6 +105,7 @@ export class Arbiter {
   readonly #crew = new Crew();
   readonly #backoff = new Backoff();
   readonly #waiters = new Set<Waiter>();
+  readonly #reopenings = new Reopenings();
   #target: number;
   #generation = 1;
   #reload: Reload | undefined;
@@ -193,9 +195,11 @@ export class Arbiter {
     return this.#target;
   }
 
-  /** Has every worker close and open its log files. */
-  reopen(): void {
-    for (const worker of this.#crew) worker.reopen();
+  /** Has every worker close and open its log files, those that leave
+   * included. Resolves once none of them writes to the old ones, or could have
+   * seen to it. */
+  reopen(): Promise<Reopened> {
+    return this.#reopenings.begin(this.#crew, this.#ports.now());
   }
 
   /** Lets the workers end what they serve, at most for the grace time, or cuts
@@ -224,6 +228,7 @@ export class Arbiter {
     const now = this.#ports.now();
     this.#forgiveOwnPause(now);
     for (const worker of this.#crew) this.#watch(worker, now);
+    this.#reopenings.tick(now);
     this.#reconcile();
   }
 
@@ -293,6 +298,8 @@ export class Arbiter {
       case "failed":
         worker.failure = report.message;
         return; // its end follows
+      case "reopened":
+        return this.#reopenings.answered(worker, report.failures);
     }
     // What it was about to do when it was killed comes to nothing.
     if (worker.killed) return;
@@ -342,6 +349,7 @@ export class Arbiter {
   /** It has ended: was that to be expected? */
   #bury(worker: WorkerRecord, end: ProcessEnd): void {
     this.#crew.remove(worker);
+    this.#reopenings.left(worker);
     const { log } = this.#ports;
     const how = describeEnd(end);
     if (worker.state !== DRAINING) {
@@ -410,6 +418,7 @@ export class Arbiter {
     this.#tickedAt = now;
     if (pause < 2 * tickSeconds) return;
     for (const worker of this.#crew) worker.forgive(pause, now);
+    this.#reopenings.forgive(pause);
   }
 
   #watch(worker: WorkerRecord, now: number): void {

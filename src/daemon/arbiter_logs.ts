@@ -3,9 +3,9 @@
 import type { Config } from "../config.ts";
 import type { Host } from "../host.ts";
 import type { LeveledLogger } from "../log.ts";
-import { type Logs, openLogs } from "../log_files.ts";
+import { type Logs, openLogs, type ReopenFailure } from "../log_files.ts";
 import type { DaemonHost, Identity, SpawnOptions } from "./host.ts";
-import type { Outcome } from "./protocol.ts";
+import { reopenOutcome } from "./reopening.ts";
 import { WorkerOutput } from "./worker_output.ts";
 
 /** The log files, which stay the same over every reload. */
@@ -14,6 +14,8 @@ export class ArbiterLogs {
   /** Without a terminal, where the workers' standard output goes. */
   readonly #output: WorkerOutput | undefined;
   readonly #giveAway: () => void;
+  readonly #host: Host;
+  readonly #daemon: boolean;
 
   /** `identity` is whom the workers run as, if not as we do. Throws
    * `CommandError`. */
@@ -22,20 +24,22 @@ export class ArbiterLogs {
     daemon: boolean,
     identity: Identity | undefined,
     host: Host,
-    daemonHost: Pick<DaemonHost, "chown">,
+    daemonHost: Pick<DaemonHost, "absolute" | "chown">,
   ) {
-    const { logFile, accessLog } = config;
+    this.#host = host;
+    this.#daemon = daemon;
+    // A hook may go to another directory; a name stays what it was.
+    const paths = pathsOf(config).map((path) => daemonHost.absolute(path));
     this.#logs = openLogs(config, host);
     // The workers open the log files as well, which are new at times.
     this.#giveAway = () => {
       if (identity === undefined) return;
-      for (const path of [logFile, accessLog]) {
-        if (path === "-" || path === "off") continue;
-        daemonHost.chown(path, identity);
-      }
+      for (const path of paths) daemonHost.chown(path, identity);
     };
     this.#giveAway();
-    this.#output = daemon ? new WorkerOutput(host, logFile) : undefined;
+    this.#output = daemon
+      ? new WorkerOutput(host, daemonHost.absolute(config.logFile))
+      : undefined;
   }
 
   /** Takes what the arbiter tells. */
@@ -48,22 +52,35 @@ export class ArbiterLogs {
     return this.#output?.forSpawn ?? { kind: "inherit" };
   }
 
-  /** Opens the files again by their names. */
-  reopen(): Outcome {
-    const failed = this.#logs.reopen();
+  /** Opens the files again by their names, and returns those that could not
+   * be: nothing is written to the others any more by us. */
+  reopen(): readonly ReopenFailure[] {
+    const failures = this.#logs.reopen();
     this.#giveAway();
     this.#output?.reopen();
-    const ok = failed.length === 0;
-    const message = ok
-      ? "Log files reopened"
-      : `Could not be opened again: ${failed.join(", ")}`;
-    if (ok) this.log.info(message);
-    else this.log.error(message);
-    return { ok, message };
+    return failures;
+  }
+
+  /** Tells that everybody has reopened them, but for these problems; `level`
+   * is theirs. */
+  tellReopened(problems: readonly string[], level: "error" | "warn"): void {
+    const { ok, message } = reopenOutcome(problems);
+    if (ok) return this.log.info(message);
+    this.log[level](message);
+    // The log itself may be a file that nobody looks for any more.
+    if (!this.#daemon) this.#host.write("stderr", `headgate: ${message}\n`);
   }
 
   /** Writes what is left, and closes the files. */
   close(): void {
     this.#logs.close();
   }
+}
+
+/** The files among the destinations. */
+function pathsOf({ logFile, accessLog }: Config): string[] {
+  return [
+    ...logFile === "-" ? [] : [logFile],
+    ...accessLog === "-" || accessLog === "off" ? [] : [accessLog],
+  ];
 }

@@ -17,6 +17,7 @@ import { mostWorkers } from "../commands.ts";
 import { version } from "../version.ts";
 import { Arbiter, tickSeconds } from "./arbiter.ts";
 import { ArbiterLogs } from "./arbiter_logs.ts";
+import { realClock } from "./clock.ts";
 import type { DaemonHost } from "./host.ts";
 import { type Claim, claimPidfile } from "./pidfile.ts";
 import {
@@ -25,10 +26,12 @@ import {
   type Notice,
   type Outcome,
   readCommand,
+  readOrder,
   type Status,
   type WorkerRole,
 } from "./protocol.ts";
 import { Reloads } from "./reloads.ts";
+import { problemsOf, reopenOutcome } from "./reopening.ts";
 import { roleVariable } from "./role.ts";
 import { arbiterSettings, identityOf, unchangeable } from "./settings.ts";
 import { addressesOf, haveSharedSockets } from "./slots.ts";
@@ -256,7 +259,7 @@ class ArbiterProcess {
       () => void arbiter.scale(Math.min(mostWorkers, arbiter.target + 1)),
     );
     on("SIGTTOU", () => void arbiter.scale(Math.max(1, arbiter.target - 1)));
-    on("SIGUSR1", () => this.#reopen());
+    on("SIGUSR1", () => void this.#reopen());
     on("SIGUSR2", () => void this.#upgrade());
     on("SIGWINCH", () => {
       // Without a terminal alone: one sends it whenever its window changes.
@@ -269,7 +272,12 @@ class ArbiterProcess {
 
   #listenToStarter(): void {
     const { predecessor } = this.#role;
-    this.#daemonHost.parent?.receive(() => {}, () => {
+    this.#daemonHost.parent?.receive((message) => {
+      if (readOrder(message)?.type !== "reopen") return;
+      void this.#reopen().then((problems) =>
+        this.#notify({ type: "reopened", problems })
+      );
+    }, () => {
       if (predecessor !== null) void this.#succeed();
     });
   }
@@ -297,7 +305,7 @@ class ArbiterProcess {
       case "scale":
         return await this.#arbiter.scale(command.workers);
       case "reopen":
-        return this.#reopen();
+        return reopenOutcome(await this.#reopen());
       case "stop":
         // In the next turn, so that the answer can leave.
         setTimeout(() => this.#stop("stop", command.quick));
@@ -407,10 +415,19 @@ class ArbiterProcess {
     return outcome;
   }
 
-  #reopen(): Outcome {
-    const outcome = this.#logs.reopen();
-    this.#arbiter.reopen();
-    return outcome;
+  /** Resolves once nobody writes to the old log files any more, but for these
+   * problems. */
+  async #reopen(): Promise<readonly string[]> {
+    // First ours: the workers may not be allowed to make them.
+    const own = this.#logs.reopen();
+    const [workers, theirs] = await Promise.all([
+      this.#arbiter.reopen(),
+      this.#successor?.reopen(realClock) ?? [],
+    ]);
+    const problems = [...problemsOf(own, workers), ...theirs];
+    const isError = own.length + workers.failures.length > 0;
+    this.#logs.tellReopened(problems, isError ? "error" : "warn");
+    return problems;
   }
 
   /** Another arbiter on the same sockets; both serve until one is stopped. */

@@ -206,7 +206,13 @@ const forwarded: readonly DaemonSignal[] = [
   "SIGUSR2",
 ];
 
-const stopping: readonly DaemonSignal[] = ["SIGINT", "SIGQUIT", "SIGTERM"];
+/** What concerns both of two arbiters. */
+const shared: readonly DaemonSignal[] = [
+  "SIGINT",
+  "SIGQUIT",
+  "SIGTERM",
+  "SIGUSR1",
+];
 
 const followMs = 250;
 
@@ -234,8 +240,9 @@ async function accompany(
       // Between two arbiters nobody is there to hear it; a zombie would take it.
       const heard = daemonHost.isAlive(pid) && daemonHost.kill(pid, signal);
       if (!heard) unheard.push(signal);
-      // While there are two, both are what is to be stopped.
-      if (pid !== arbiter.pid && !ended && stopping.includes(signal)) {
+      // While there are two, both are what is to be stopped, and both have
+      // log files.
+      if (pid !== arbiter.pid && !ended && shared.includes(signal)) {
         arbiter.kill(signal);
       }
     })

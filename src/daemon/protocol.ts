@@ -4,6 +4,7 @@
  * JSON object with a `type`, or for the control socket a `command`.
  */
 import { mostWorkers } from "../commands.ts";
+import type { ReopenFailure } from "../log_files.ts";
 import type { Address } from "../stream.ts";
 
 /** A listening socket as every process below the launcher has it. */
@@ -55,7 +56,8 @@ export type Order =
     readonly graceSeconds: number;
     readonly idleSeconds: number;
   }
-  /** Close and open the log files. */
+  /** Close and open the log files, and answer with `reopened`. An arbiter that
+   * follows another is told so as well. */
   | { readonly type: "reopen" };
 
 /** Worker to arbiter. */
@@ -66,6 +68,12 @@ export type Report =
   | { readonly type: "listening"; readonly fds: readonly number[] }
   /** Was told to leave by somebody else, and does. */
   | { readonly type: "leaving" }
+  /** Writes to new log files, but for those that could not be opened: once for
+   * each `reopen`. */
+  | {
+    readonly type: "reopened";
+    readonly failures: readonly ReopenFailure[];
+  }
   /** Every second: the loop turns. */
   | Beat
   /** It cannot serve, and leaves: for the log. */
@@ -88,7 +96,7 @@ export interface Beat {
   readonly rss: number;
 }
 
-/** Arbiter to launcher. */
+/** Arbiter to launcher, and to the arbiter that it follows. */
 export type Notice =
   /** Every worker serves. */
   | {
@@ -100,7 +108,10 @@ export type Notice =
    * the code that the worker named. */
   | { readonly type: "failed"; readonly message: string }
   /** Another arbiter goes on; follow that one. */
-  | { readonly type: "successor"; readonly pid: number };
+  | { readonly type: "successor"; readonly pid: number }
+  /** It and its workers write to new log files, but for these, told in words:
+   * once for each `reopen`. */
+  | { readonly type: "reopened"; readonly problems: readonly string[] };
 
 /** A question to the control socket. */
 export type Command =
@@ -114,7 +125,8 @@ export type Command =
   | { readonly command: "restart" };
 
 /** The answer to everything but `status`: sent when it is done (reload: the
- * new workers serve; restart: the new arbiter is ready), or has failed. */
+ * new workers serve; restart: the new arbiter is ready; reopen: nobody writes
+ * to the old files any more), or has failed. */
 export interface Outcome {
   readonly ok: boolean;
   /** What was done, or why not, in a sentence. */
@@ -307,6 +319,10 @@ const isOrder: Guard<Order> = anyOf(
 const isReport: Guard<Report> = anyOf(
   shape<Typed<Report, "loaded">>({ type: only("loaded") }),
   shape<Typed<Report, "leaving">>({ type: only("leaving") }),
+  shape<Typed<Report, "reopened">>({
+    type: only("reopened"),
+    failures: listOf(shape<ReopenFailure>({ path: isText, code: isText })),
+  }),
   shape<Typed<Report, "listening">>({
     type: only("listening"),
     fds: listOf(isDescriptor),
@@ -333,6 +349,10 @@ const isNotice: Guard<Notice> = anyOf(
   }),
   shape<Typed<Notice, "failed">>({ type: only("failed"), message: isText }),
   shape<Typed<Notice, "successor">>({ type: only("successor"), pid: isPid }),
+  shape<Typed<Notice, "reopened">>({
+    type: only("reopened"),
+    problems: listOf(isText),
+  }),
 );
 
 /** The member of `Command` that has this name. */

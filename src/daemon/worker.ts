@@ -24,7 +24,7 @@ import { createGateway, type Gateway } from "../gateway.ts";
 import type { HookSet, WorkerInfo } from "../hooks.ts";
 import type { Host } from "../host.ts";
 import { Listening } from "../listening.ts";
-import { type Logs, openLogs } from "../log_files.ts";
+import { type Logs, openLogs, reopenAtSignal } from "../log_files.ts";
 import { type Logger, traceOf } from "../logger.ts";
 import type { ListenOptions, Transport } from "../stream.ts";
 import { RequestTable } from "../watch.ts";
@@ -75,7 +75,8 @@ export async function runWorker(
   const ear: Ear = {
     hear: (order) => {
       if (order?.type === "drain") host.exit(0);
-      if (order?.type === "reopen") logs?.reopen();
+      // What is not open yet will be opened by its name.
+      if (order?.type === "reopen") tellReopened(arbiter, logs);
     },
     loseArbiter: () => host.exit(0),
   };
@@ -121,6 +122,11 @@ interface Ear {
 
 function send(channel: Channel, report: Report): void {
   channel.send(report);
+}
+
+/** The arbiter waits for it, and tells what is wrong for all of us. */
+function tellReopened(arbiter: Channel, logs: Logs | undefined): void {
+  send(arbiter, { type: "reopened", failures: logs?.reopen() ?? [] });
 }
 
 /** What a worker is made from. */
@@ -254,7 +260,7 @@ class Worker {
     daemonHost.onSignal("SIGINT", () => this.#leave("SIGINT", 0));
     daemonHost.onSignal("SIGQUIT", () => this.#leave("SIGQUIT", 0));
     daemonHost.onSignal("SIGHUP", () => {});
-    daemonHost.onSignal("SIGUSR1", () => logs.reopen());
+    daemonHost.onSignal("SIGUSR1", () => void reopenAtSignal(logs));
     host.onUncaught((kind, error) => {
       if (kind === "rejection") {
         return logs.log.error(`Unhandled rejection: ${traceOf(error)}`);
@@ -280,7 +286,7 @@ class Worker {
           ),
         );
       case "reopen":
-        this.#makings.logs.reopen();
+        tellReopened(this.#arbiter, this.#makings.logs);
     }
   }
 

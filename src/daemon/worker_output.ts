@@ -9,7 +9,8 @@ export class WorkerOutput {
   readonly #path: string;
   #file: AppendFile;
 
-  /** Throws the runtime's error where the file cannot be opened. */
+  /** `path` is absolute. Throws the runtime's error where the file cannot be
+   * opened. */
   constructor(host: Host, path: string) {
     this.#host = host;
     this.#path = path;

@@ -259,7 +259,7 @@ export class WorkerRecord {
     return !hurried;
   }
 
-  /** Has it close and open its log files. */
+  /** Has it close and open its log files, and say when it has. */
   reopen(): void {
     this.#tell({ type: "reopen" });
   }

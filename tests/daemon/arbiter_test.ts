@@ -17,6 +17,8 @@ import {
   readStatus,
   type Slot,
 } from "../../src/daemon/protocol.ts";
+import type { Reopened } from "../../src/daemon/reopening.ts";
+import type { ReopenFailure } from "../../src/log_files.ts";
 import {
   type FakeWorker,
   healthy,
@@ -1353,14 +1355,120 @@ test("Arbiter.workers() tells of each, by seat, as `status` reads it", async () 
   );
 });
 
-test("Arbiter.reopen() reaches every worker", async () => {
+// ---- Log files ----
+
+/** Asks for new log files; what came of it is there once it is known. */
+function reopen({ arbiter }: Play): { reopened?: Reopened } {
+  const asked: { reopened?: Reopened } = {};
+  arbiter.reopen().then((reopened) => asked.reopened = reopened);
+  return asked;
+}
+
+async function answer(
+  worker: FakeWorker | undefined,
+  ...failures: ReopenFailure[]
+): Promise<void> {
+  worker?.report({ type: "reopened", failures });
+  await settled();
+}
+
+const done: Reopened = { failures: [], silent: [] };
+
+test("Arbiter.reopen() waits for every worker: those that load, those that leave", async () => {
   const play = await Play.serving();
-  play.stage.behaviour = passive;
-  play.scale(4);
-  play.arbiter.reopen();
-  for (const { orders } of play.stage.workers) {
-    assertEquals(orders.at(-1), { type: "reopen" });
+  const { stage } = play;
+  stage.behaviour = { ...passive, beats: true };
+  Object.assign(stage.at(3).behaviour, { leaves: false });
+  play.scale(2);
+  play.reload({ workers: 2 });
+  const asked = reopen(play);
+  assertEquals(stage.alive.length, 5);
+  for (const worker of stage.alive) {
+    assertEquals(worker.orders.at(-1), { type: "reopen" });
+    assertEquals(asked.reopened, undefined);
+    await answer(worker);
   }
+  assertEquals(asked.reopened, done);
+});
+
+test("Arbiter.reopen() does not wait for workers that came later, or have left", async () => {
+  const play = await Play.serving();
+  const [one, two, three] = play.stage.workers;
+  const asked = reopen(play);
+  await answer(one);
+  await crash(two!);
+  await play.pass(tickSeconds);
+  assertEquals(play.stage.alive.length, 3);
+  assertEquals(asked.reopened, undefined);
+  await answer(three);
+  assertEquals(asked.reopened, done);
+  play.stage.workers[3]!.end(1);
+  await settled();
+});
+
+test("Arbiter.reopen() waits 5 s, and tells who has not answered", async () => {
+  const play = await Play.serving();
+  const asked = reopen(play);
+  await answer(play.stage.at(1));
+  await answer(play.stage.at(3), { path: "/a.log", code: "EACCES" });
+  await play.pass(4.5);
+  assertEquals(asked.reopened, undefined);
+  await play.pass(0.5);
+  assertEquals(asked.reopened, {
+    failures: [{
+      by: "worker 3 (pid 103)",
+      failure: { path: "/a.log", code: "EACCES" },
+    }],
+    silent: ["worker 2 (pid 102)"],
+  });
+});
+
+test("Arbiter.reopen(): an answer to one is none to the next", async () => {
+  const play = await Play.serving({ workers: 1 });
+  const worker = play.stage.at(1);
+  const first = reopen(play);
+  await play.pass(5);
+  assertEquals(first.reopened?.silent.length, 1);
+  const [second, third] = [reopen(play), reopen(play)];
+  await answer(worker, { path: "/a.log", code: "ENOENT" });
+  assertEquals([second.reopened, third.reopened], [undefined, undefined]);
+  await answer(worker);
+  assertEquals([second.reopened, third.reopened], [done, undefined]);
+  await answer(worker);
+  assertEquals(third.reopened, done);
+  // One that nobody has asked for.
+  await answer(worker);
+  const fourth = reopen(play);
+  assertEquals(fourth.reopened, undefined);
+  await answer(worker);
+  assertEquals(fourth.reopened, done);
+});
+
+test("Arbiter.reopen() without workers, and while it stops", async () => {
+  const play = await Play.serving({ workers: 1 });
+  play.stage.at(1).behaviour.leaves = false;
+  const [worker] = play.stage.workers;
+  play.arbiter.stop(false);
+  const asked = reopen(play);
+  await play.pass(tickSeconds);
+  assertEquals(asked.reopened, undefined);
+  await answer(worker);
+  assertEquals(asked.reopened, done);
+  worker?.end(0);
+  await settled();
+  const late = reopen(play);
+  await settled();
+  assertEquals(late.reopened, done);
+});
+
+test("Arbiter.reopen(): a machine that slept costs nobody time to answer", async () => {
+  const play = await Play.serving();
+  const asked = reopen(play);
+  play.stage.standStill(600);
+  await play.pass(tickSeconds);
+  assertEquals(asked.reopened, undefined);
+  for (const worker of play.stage.alive) await answer(worker);
+  assertEquals(asked.reopened, done);
 });
 
 test("what is no report is overlooked, and so is what comes out of turn", async () => {

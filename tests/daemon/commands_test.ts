@@ -16,6 +16,7 @@ import type {
 } from "../../src/daemon/errand.ts";
 import { type Claim, claimPidfile } from "../../src/daemon/pidfile.ts";
 import { readCommand, type Status } from "../../src/daemon/protocol.ts";
+import { reopenOutcome, reopenSeconds } from "../../src/daemon/reopening.ts";
 import { silentLogger } from "../../src/logger.ts";
 import { FakeMachine, type FakeProcess } from "../support/fake_daemon.ts";
 
@@ -342,6 +343,30 @@ test("a refusal is told with its lines, escaped, and with a remedy", async () =>
     assertStringIncludes(err, `headgate status --pidfile ${pidfile}`);
     assertMatch(err, /^[\x20-\x7e\n]+$/);
   }
+});
+
+test("reopen tells which files were not opened, and exits with 1", async () => {
+  const machine = new FakeMachine();
+  const server = await FakeServer.start(machine, 7);
+  server.outcome = reopenOutcome(["/a.log could not be opened.", "No answer."]);
+  const { code, out, err } = await run(machine, "reopen");
+  assertEquals([code, out], [1, ""]);
+  assertEquals(
+    err,
+    "headgate: Not all log files were reopened:\n" +
+      "    /a.log could not be opened.\n    No answer.\n" +
+      `headgate status --pidfile ${pidfile} shows how it stands; its log ` +
+      "tells more.\n",
+  );
+});
+
+test("reopen waits longer than the server does for its workers", async () => {
+  const machine = new FakeMachine();
+  const server = await FakeServer.start(machine, 7);
+  server.outcome = undefined;
+  const { err } = await run(machine, "reopen");
+  const seconds = Number(/ in (\d+) s/.exec(err)?.[1]);
+  assert(seconds > reopenSeconds + 1, `${seconds} s`);
 });
 
 test("an answer that is none, or never comes, is a failure", async () => {

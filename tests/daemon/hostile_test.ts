@@ -1,6 +1,6 @@
 /** Servers whose application, neighbours or file system mean them no good. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import process from "node:process";
 import {
   accepts,
@@ -57,29 +57,6 @@ testDaemon(
     assertEquals(outcomes.filter((outcome) => outcome?.ok !== true), []);
     assertEquals((await daemon.status())?.generation, 3);
     await daemon.untilServing(2, old);
-  },
-);
-
-testDaemon(
-  "reopen tells where the directory of the log has gone",
-  async (daemon) => {
-    mkdirSync(daemon.path("logs"));
-    const { outcome } = await daemon.run(
-      "start",
-      ...served,
-      "--log-file=logs/a.log",
-    );
-    assertEquals(outcome, 0);
-    rmSync(daemon.path("logs"), { recursive: true });
-    const failed = await daemon.run("reopen");
-    assertEquals(failed.outcome, 1);
-    assertMatch(failed.stderr, /Could not be opened again: .*logs\/a\.log\./);
-    mkdirSync(daemon.path("logs"));
-    assertEquals((await daemon.run("reopen")).outcome, 0);
-    await daemon.until(
-      () => daemon.read("logs/a.log").includes("Log files reopened"),
-      "the line in the new file",
-    );
   },
 );
 

@@ -36,6 +36,8 @@ const hastyClock: Clock = {
 class FakeArbiter implements ChildProcess {
   readonly pid = 500;
   channelClosed = false;
+  /** What it was sent as our child. */
+  readonly signals: string[] = [];
   readonly ended: Promise<ProcessEnd>;
   #onMessage: (message: unknown) => void = () => {};
   #end: (end: ProcessEnd) => void = () => {};
@@ -52,7 +54,9 @@ class FakeArbiter implements ChildProcess {
     close: () => this.channelClosed = true,
   };
 
-  kill(): void {}
+  kill(signal: string): void {
+    this.signals.push(signal);
+  }
 
   say(notice: Notice): void {
     this.#onMessage(JSON.parse(JSON.stringify(notice)));
@@ -408,6 +412,27 @@ test("launch() follows the arbiter that goes on, with its signals too", async ()
   ground.alive.delete(600);
   assertEquals(await launched.promise, 0);
   assertEquals(ground.handlers.size, 0);
+});
+
+test("launch(): what concerns two arbiters reaches both", async () => {
+  const ground = new Ground();
+  const { promise } = await ground.launch({});
+  ground.alive.add(600);
+  ground.arbiter.say({ type: "successor", pid: 600 });
+  for (const signal of ["SIGTERM", "SIGUSR1", "SIGHUP"] as const) {
+    ground.done.length = 0;
+    ground.arbiter.signals.length = 0;
+    ground.handlers.get(signal)?.();
+    assertEquals(ground.done, [`${signal} 600`]);
+    assertEquals(
+      ground.arbiter.signals,
+      signal === "SIGHUP" ? [] : [signal],
+      signal,
+    );
+  }
+  ground.arbiter.end(0);
+  ground.alive.delete(600);
+  assertEquals(await promise, 0);
 });
 
 test("launch() follows whoever has the pidfile after that one", async () => {

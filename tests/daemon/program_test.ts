@@ -440,14 +440,16 @@ testDaemon(
     renameSync(daemon.path("headgate.log"), daemon.path("old.log"));
     renameSync(daemon.path("access.log"), daemon.path("old-access.log"));
     assertEquals(await done(daemon, "reopen"), "Log files reopened\n");
-    const { length } = daemon.read("old.log");
-    // A worker that is still to learn of it logs to the file that was.
-    await daemon.until(async () => {
-      await get(address, "/print");
-      return daemon.read("access.log").includes("GET /print");
-    }, "the new access log");
+    const sizes = () =>
+      ["old.log", "old-access.log"].map((name) => daemon.read(name).length);
+    const before = sizes();
+    await get(address, "/print");
     await daemon.untilLogged(/^printed by the application$/m);
-    assertEquals(daemon.read("old.log").length, length);
+    await daemon.until(
+      () => daemon.read("access.log").includes("GET /print"),
+      "the new access log",
+    );
+    assertEquals(sizes(), before);
   },
 );
 

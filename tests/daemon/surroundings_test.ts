@@ -53,11 +53,11 @@ testDaemon(
     daemon.remove("access.log");
     daemon.remove("headgate.log");
     assertEquals((await daemon.order({ command: "reopen" }))?.ok, true);
-    // A worker that is still to learn of it logs to the file that was.
-    await daemon.until(async () => {
-      await get({ host: "127.0.0.1", port }, "/print");
-      return daemon.read("access.log").includes("GET /print");
-    }, "the new access log");
+    await get({ host: "127.0.0.1", port }, "/print");
+    await daemon.until(
+      () => daemon.read("access.log").includes("GET /print"),
+      "the new access log",
+    );
     assertEquals(statSync(daemon.path("access.log")).uid, 65534);
     assertEquals(statSync(daemon.path("headgate.log")).uid, 65534);
   },

@@ -73,6 +73,8 @@ class Ground {
   readonly signals = new Map<DaemonSignal, () => void>();
   readonly watchdogs: WatchdogOptions[] = [];
   readonly opened: string[] = [];
+  /** What cannot be opened. */
+  readonly absent = new Set<string>();
   stderr = "";
   /** What it ended with, one way or another. */
   exitCode: number | undefined;
@@ -111,7 +113,7 @@ class Ground {
       else this.stderr += text;
     },
     openAppend: (path) => {
-      if (path.startsWith("/absent/")) {
+      if (path.startsWith("/absent/") || this.absent.has(path)) {
         throw Object.assign(new Error(path), { code: "ENOENT" });
       }
       this.opened.push(path);
@@ -507,13 +509,45 @@ test("a worker that is told to reopen its logs while it loads does so", async ()
   await until(() => ground.opened.length > 0, "the log");
   ground.order({ type: "reopen" });
   assertEquals(ground.opened.length, 2);
+  assertEquals(ground.reports, [{ type: "reopened", failures: [] }]);
   open();
   await ground.heard("loaded");
   ground.order({ type: "reopen" });
+  assertEquals(ground.opened.length, 3);
+  assertEquals(ground.said, ["reopened", "loaded", "reopened"]);
   ground.signals.get("SIGUSR1")?.();
   assertEquals(ground.opened.length, 4);
+  assertEquals(ground.said.length, 3, "the arbiter has not asked for that");
   ground.order(drain());
   assertEquals(await running, 0);
+});
+
+test("a worker tells which log it could not open again, and goes on with the old one", async () => {
+  const ground = new Ground();
+  const [running] = await ground.load({ "log-file": "/a.log" });
+  ground.absent.add("/a.log");
+  ground.order({ type: "reopen" });
+  assertEquals(ground.reports.at(-1), {
+    type: "reopened",
+    failures: [{ path: "/a.log", code: "ENOENT" }],
+  });
+  assertEquals(ground.logged, [], "the arbiter tells it for all");
+  ground.signals.get("SIGUSR1")?.();
+  ground.order(drain());
+  assertEquals(await running, 0);
+  assertMatch(ground.logged.join(""), /\[ERROR\] SIGUSR1: \/a\.log could not/);
+});
+
+test("a worker that leaves answers, and opens nothing any more", async () => {
+  const ground = new Ground();
+  const [running] = await ground.load({ "log-file": "/a.log" });
+  ground.order(drain());
+  ground.order({ type: "reopen" });
+  assertEquals(ground.opened.length, 2);
+  assertEquals(await running, 0);
+  ground.order({ type: "reopen" });
+  assertEquals(ground.opened.length, 2);
+  assertEquals(ground.said, ["loaded", "reopened", "reopened"]);
 });
 
 test("a worker that cannot load tells the arbiter, in the words of the command line", async () => {
