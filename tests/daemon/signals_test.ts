@@ -5,7 +5,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { renameSync } from "node:fs";
+import { mkdirSync, renameSync } from "node:fs";
 import process from "node:process";
 import {
   accepts,
@@ -14,6 +14,7 @@ import {
   get,
   request,
   testDaemon,
+  until,
 } from "../support/daemon.ts";
 import type { RawClient } from "../support/raw_client.ts";
 
@@ -144,6 +145,33 @@ testDaemon(
     await daemon.until(() => accessed("access.log"), "the second line");
     assertEquals(daemon.read("access.old").length, length);
     assert(!daemon.read("headgate.old").includes("SIGUSR1"));
+  },
+);
+
+testDaemon(
+  "SIGUSR1 to a single process: a file that cannot be opened is told",
+  async (daemon) => {
+    mkdirSync(daemon.path("logs"));
+    const single = daemon.launch([
+      "app.mjs:app",
+      "--bind=127.0.0.1:0",
+      "--log-file=logs/a.log",
+    ]);
+    const untilTold = (line: string) =>
+      daemon.until(() => daemon.read("gone/a.log").includes(line), line);
+    await daemon.until(
+      () => daemon.read("logs/a.log").includes("Ready in"),
+      "the server",
+    );
+    renameSync(daemon.path("logs"), daemon.path("gone"));
+    process.kill(single.pid, "SIGUSR1");
+    const told = `${daemon.path("logs/a.log")} could not be opened again`;
+    await untilTold(`[ERROR] SIGUSR1: ${told} (ENOENT). `);
+    await until(() => single.stderr.includes(told), "the same on stderr");
+    assert(!daemon.read("gone/a.log").includes("log files reopened"));
+    process.kill(single.pid, "SIGTERM");
+    assertEquals(await single.ended(), 0);
+    await untilTold("Stopped");
   },
 );
 

@@ -6,7 +6,15 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { chmodSync, existsSync, readFileSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import process from "node:process";
 import { type Daemon, get, testDaemon } from "../support/daemon.ts";
 
@@ -60,6 +68,26 @@ testDaemon(
     );
     assertEquals(statSync(daemon.path("access.log")).uid, 65534);
     assertEquals(statSync(daemon.path("headgate.log")).uid, 65534);
+    // What the workers alone may not open they tell, and go on.
+    renameSync(daemon.path("access.log"), daemon.path("access.old"));
+    mkdirSync(daemon.path("elsewhere"), { mode: 0o700 });
+    symlinkSync("elsewhere/access.log", daemon.path("access.log"));
+    const refused = await daemon.order({ command: "reopen" });
+    assertEquals(refused?.ok, false);
+    const message = refused?.message ?? "";
+    assertStringIncludes(
+      message,
+      `${daemon.path("access.log")} could not be opened again by worker `,
+    );
+    for (const text of [`(pid ${first})`, `(pid ${second})`, "(EACCES). "]) {
+      assertStringIncludes(message, text);
+    }
+    await daemon.untilLogged("[ERROR] Not all log files were reopened:\n");
+    await get({ host: "127.0.0.1", port }, "/refused");
+    await daemon.until(
+      () => daemon.read("access.old").includes("GET /refused"),
+      "the line in the old file",
+    );
   },
 );
 
