@@ -176,7 +176,7 @@ function openAppend(path: string): AppendFile {
   const file = Deno.openSync(path, { append: true, create: true, mode: 0o640 });
   let open = true;
   return {
-    write: (text) => writeWhole((bytes) => file.writeSync(bytes), text),
+    write: (content) => writeWhole((bytes) => file.writeSync(bytes), content),
     close() {
       if (open) file.close();
       open = false;

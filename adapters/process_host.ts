@@ -149,7 +149,8 @@ function openAppend(path: string): AppendFile {
   const descriptor = openSync(path, "a", 0o640);
   let open = true;
   return {
-    write: (text) => writeWhole((bytes) => writeSync(descriptor, bytes), text),
+    write: (content) =>
+      writeWhole((bytes) => writeSync(descriptor, bytes), content),
     close() {
       if (open) closeSync(descriptor);
       open = false;

@@ -7,9 +7,12 @@ export type PartialWrite = (bytes: Uint8Array) => number;
 
 const encoder = new TextEncoder();
 
-/** Writes all of the text as UTF-8 before it returns. */
-export function writeWhole(write: PartialWrite, text: string): void {
-  let bytes = encoder.encode(text);
+/** Writes all of the content, a text as UTF-8, before it returns. */
+export function writeWhole(
+  write: PartialWrite,
+  content: string | Uint8Array,
+): void {
+  let bytes = typeof content === "string" ? encoder.encode(content) : content;
   while (bytes.length > 0) {
     try {
       bytes = bytes.subarray(write(bytes));
@@ -32,12 +35,12 @@ function pause(milliseconds: number): void {
  * there never was a stream, what is written is dropped. */
 export function outputWriter(
   streams: Readonly<Record<Output, PartialWrite>>,
-): (output: Output, text: string) => void {
+): (output: Output, content: string | Uint8Array) => void {
   const abandoned = new Set<Output>();
-  return (output, text) => {
+  return (output, content) => {
     if (abandoned.has(output)) return;
     try {
-      writeWhole(streams[output], text);
+      writeWhole(streams[output], content);
     } catch (error) {
       if (!["EPIPE", "EBADF", "EIO"].includes(systemCode(error))) throw error;
       abandoned.add(output);

@@ -4,26 +4,44 @@
  * calls and one string. Whatever a client or an application chose is escaped:
  * no value can leave its quotes or its line.
  *
- * Length: a table of atoms, and the formats that are spelled out beside it.
- *
  * @module
  */
+import {
+  basicUser,
+  clock,
+  escape,
+  protocol,
+  requestLine,
+  shown,
+  shownWord,
+} from "./access_values.ts";
 import { CommandError } from "./command_error.ts";
-import type { AccessRecord, RequestHead } from "./exchange.ts";
-import { minutesEast, spellLocal } from "./local_time.ts";
+import { putCombined, putCommon } from "./common_log.ts";
+import type { AccessRecord } from "./exchange.ts";
+import { type Line, TextLine } from "./line.ts";
 import { escapeForLog } from "./logger.ts";
 
 /** Makes the line of a record, without a newline. */
 export type AccessFormatter = (record: AccessRecord) => string;
 
+/** Puts what a format tells of a record. */
+export type AccessWriter = (record: AccessRecord, line: Line) => void;
+
 /** The format where nothing else is asked for: gunicorn's own. */
 export const defaultAccessFormat: string =
   '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"';
 
+const commonFormat = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s';
+
 const namedFormats: Readonly<Record<string, string>> = {
   default: defaultAccessFormat,
-  common: '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s',
+  common: commonFormat,
   combined: defaultAccessFormat,
+};
+
+const spelledOut: Readonly<Record<string, AccessWriter>> = {
+  [commonFormat]: putCommon,
+  [defaultAccessFormat]: putCombined,
 };
 
 /** The names that stand for a format. */
@@ -50,8 +68,33 @@ export function compileAccessFormat(
   if (format === "dev") return (record) => formatDev(record, colours);
   if (format === "json") return (record) => formatJson(record, pid);
   const text = namedFormats[format] ?? format;
-  if (text === defaultAccessFormat) return formatDefault;
-  return compileAtoms(text, pid);
+  const write = ownEntry(spelledOut, text);
+  return write === undefined ? compileAtoms(text, pid) : (record) => {
+    const line = new TextLine();
+    write(record, line);
+    return line.text;
+  };
+}
+
+/** Whether lines of a format tell how long a request took. */
+export function showsElapsed(format: string): boolean {
+  if (format === "dev" || format === "json") return true;
+  return /%\([TMDL]\)s/.test(namedFormats[format] ?? format);
+}
+
+/** Compiles a format, for lines that are gathered: as `compileAccessFormat()`. */
+export function compileAccessWriter(
+  format: string,
+  pid: number,
+  colours = false,
+): AccessWriter {
+  const write = ownEntry(
+    spelledOut,
+    namedFormats[format] ?? format,
+  );
+  if (write !== undefined) return write;
+  const spell = compileAccessFormat(format, pid, colours);
+  return (record, line) => line.put(spell(record));
 }
 
 /** Compiles a text with atoms, and nothing else. */
@@ -190,142 +233,6 @@ const environVariables: Readonly<Record<string, AccessFormatter>> = {
   REQUEST_URI: ({ head }) => shown(head?.target),
   SERVER_PROTOCOL: ({ head }) => head === undefined ? "-" : protocol(head),
 };
-
-function requestLine(head: RequestHead): string {
-  return `${head.method} ${head.target} ${protocol(head)}`;
-}
-
-function protocol({ version }: RequestHead): string {
-  return version === 11 ? "HTTP/1.1" : "HTTP/1.0";
-}
-
-/** RFC 7617 §2: what precedes the first colon of the decoded credentials. */
-function basicUser(head: RequestHead | undefined): string | undefined {
-  const value = head?.fields.get("authorization");
-  if (value === undefined || !/^basic /i.test(value)) return undefined;
-  try {
-    return atob(value.slice("basic ".length).trim()).split(":", 1)[0];
-  } catch {
-    return undefined;
-  }
-}
-
-/** A value as it stands between quotes; "-" when there is none. */
-function shown(value: string | undefined): string {
-  return value === undefined || value === "" ? "-" : escape(value);
-}
-
-/** A value that stands without quotes, so a space would begin the next one. */
-function shownWord(value: string | undefined): string {
-  return shown(value).replaceAll(" ", "\\x20");
-}
-
-function escape(value: string): string {
-  // Whatever is harmless, and that is nearly everything, is tested once.
-  if (!/[^\x20\x21\x23-\x5b\x5d-\x7e]/.test(value)) return value;
-  return escapeForLog(value).replaceAll('"', '\\"');
-}
-
-const months = [
-  "Jan",
-  "Feb",
-  "Mar",
-  "Apr",
-  "May",
-  "Jun",
-  "Jul",
-  "Aug",
-  "Sep",
-  "Oct",
-  "Nov",
-  "Dec",
-];
-let clockSecond = NaN;
-let clockText = "";
-
-/** `[22/Nov/2026:05:24:31 +0100]`, local time; spelled once a second. */
-function clock(time: number): string {
-  const second = Math.floor(time / 1000);
-  if (second !== clockSecond) {
-    clockSecond = second;
-    clockText = spellClock(second * 1000);
-  }
-  return clockText;
-}
-
-function spellClock(time: number): string {
-  const [date = "", clock = ""] = spellLocal(time).split("T");
-  const [year, month, day] = date.split("-");
-  const east = minutesEast(time);
-  const hours = pad(Math.floor(Math.abs(east) / 60));
-  const zone = `${east < 0 ? "-" : "+"}${hours}${pad(Math.abs(east) % 60)}`;
-  return `[${day}/${months[Number(month) - 1]}/${year}:${clock} ${zone}]`;
-}
-
-function pad(value: number): string {
-  return String(value).padStart(2, "0");
-}
-
-/** The default format, spelled out: most logs are written in it, and it costs a
- * third of what its atoms cost one by one. */
-function formatDefault(record: AccessRecord): string {
-  const { head, remote, status, contentSent, startedAt } = record;
-  const size = contentSent === 0 ? "-" : contentSent;
-  if (head === undefined) {
-    return `${shownHost(remote.host)} - - ${clock(startedAt)} "-" ` +
-      `${status} ${size} "-" "-"`;
-  }
-  const { fields } = head;
-  let authorized = false;
-  let referer: string | undefined;
-  let agent: string | undefined;
-  for (let i = 0; i < fields.length; i++) {
-    const { lower } = fields.name(i);
-    switch (lower.length) {
-      case 7:
-        if (lower === "referer") referer = fields.value(i);
-        break;
-      case 10:
-        if (lower === "user-agent") agent = fields.value(i);
-        break;
-      case 13:
-        if (lower === "authorization") authorized = true;
-        break;
-    }
-  }
-  if (fields.mayRepeat) {
-    referer = fields.get("referer");
-    agent = fields.get("user-agent");
-  }
-  const user = authorized ? shownWord(basicUser(head)) : "-";
-  return `${shownHost(remote.host)} - ${user} ${clock(startedAt)} "${
-    escape(head.method)
-  } ${escape(head.target)} ${protocol(head)}" ${status} ${size} "${
-    shown(referer)
-  }" "${shownAgent(agent)}"`;
-}
-
-// The peers and programs behind one request and the next are mostly the same.
-let lastHost = "";
-let lastHostShown = "-";
-let lastAgent: string | undefined;
-let lastAgentShown = "-";
-
-function shownHost(host: string): string {
-  if (host !== lastHost) {
-    lastHost = host;
-    lastHostShown = shown(host);
-  }
-  return lastHostShown;
-}
-
-function shownAgent(agent: string | undefined): string {
-  if (agent !== lastAgent) {
-    lastAgent = agent;
-    lastAgentShown = shown(agent);
-  }
-  return lastAgentShown;
-}
 
 /** One glance a line: what was asked, what came of it, how long that took. */
 function formatDev(

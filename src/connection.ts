@@ -516,7 +516,7 @@ export class Connection implements Member<Connection> {
     const { access } = this.#gate;
     if (access === undefined) return;
     const startedAt = exchange?.startedAt ?? Date.now();
-    const elapsedMs = exchange === undefined
+    const elapsedMs = exchange === undefined || access.untimed === true
       ? 0
       : performance.now() - exchange.startedMs;
     const own = response !== exchange?.response || exchange.replaced;

@@ -178,6 +178,15 @@ export interface AccessRecord {
   readonly contentSent: number;
   /** When the head was complete, in milliseconds since the epoch. */
   readonly startedAt: number;
-  /** From a complete head to a complete response, in milliseconds. */
+  /** From a complete head to a complete response, in milliseconds; 0 for a
+   * sink that is untimed. */
   readonly elapsedMs: number;
+}
+
+/** Is told of each finished exchange. */
+export interface AccessSink {
+  (record: AccessRecord): void;
+  /** True for one that never looks at `elapsedMs`: reading a steady clock twice
+   * costs as much as a line. */
+  readonly untimed?: boolean | undefined;
 }

@@ -28,6 +28,7 @@
 import { FieldList } from "./apps/field_list.ts";
 import type {
   AccessRecord,
+  AccessSink,
   Exchange,
   Fields,
   Handler,
@@ -122,15 +123,14 @@ export class Forwarded {
   }
 
   /** Has the access log name the client. */
-  access(
-    access: ((record: AccessRecord) => void) | undefined,
-  ): ((record: AccessRecord) => void) | undefined {
+  access(access: AccessSink | undefined): AccessSink | undefined {
     if (access === undefined || this.#trusted.isEmpty) return access;
     this.#logged = true;
-    return (record) => {
+    const named = (record: AccessRecord) => {
       const remote = record.head && this.#clients.get(record.head);
       access(remote === undefined ? record : { ...record, remote });
     };
+    return Object.assign(named, { untimed: access.untimed });
   }
 
   #seen(exchange: Exchange): Exchange {

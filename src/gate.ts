@@ -2,7 +2,7 @@
  * What the connections of a gateway share, as types: what to serve with, the
  * clock, and whether the gateway is shutting down. This module holds no code.
  */
-import type { AccessRecord, Handler } from "./exchange.ts";
+import type { AccessSink, Handler } from "./exchange.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 
@@ -11,7 +11,7 @@ export interface Gate {
   readonly handler: Handler;
   readonly limits: Limits;
   readonly log: Logger;
-  readonly access: ((record: AccessRecord) => void) | undefined;
+  readonly access: AccessSink | undefined;
   /** Seconds on a steady clock, coarse: as of the last tick. */
   readonly now: number;
   /** How far `now` may lag behind, in seconds. */

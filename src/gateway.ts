@@ -6,7 +6,7 @@
  * @module
  */
 import { Connection } from "./connection.ts";
-import type { AccessRecord, Handler } from "./exchange.ts";
+import type { AccessSink, Handler } from "./exchange.ts";
 import type { Gate, RequestWatch } from "./gate.ts";
 import { repeatedly } from "./later.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
@@ -21,7 +21,7 @@ export interface GatewayOptions {
   /** Where log lines go; nowhere by default. */
   readonly log?: Logger;
   /** Called once per finished exchange, refused ones included. */
-  readonly access?: ((record: AccessRecord) => void) | undefined;
+  readonly access?: AccessSink | undefined;
   /** Told of each request that the handler is at work on. */
   readonly watch?: RequestWatch | undefined;
 }
@@ -75,7 +75,7 @@ class LiveGateway implements Gateway, Gate {
   readonly handler: Handler;
   readonly limits: Limits;
   readonly log: Logger;
-  readonly access: ((record: AccessRecord) => void) | undefined;
+  readonly access: AccessSink | undefined;
   readonly watch: RequestWatch | undefined;
   readonly lag: number;
   now = performance.now() / 1000;

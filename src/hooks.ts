@@ -7,7 +7,12 @@
  * @module
  */
 import { CommandError } from "./command_error.ts";
-import type { AccessRecord, Handler, RequestHead } from "./exchange.ts";
+import type {
+  AccessRecord,
+  AccessSink,
+  Handler,
+  RequestHead,
+} from "./exchange.ts";
 import type { ModuleExports } from "./host.ts";
 import { type Logger, traceOf } from "./logger.ts";
 import { type HookName, hookNames } from "./hook_names.ts";
@@ -212,9 +217,9 @@ export class HookSet {
   /** A function for the gateway's `access` that calls `postRequest` after it:
    * the function itself where there is no such hook. */
   afterRequests(
-    access: ((record: AccessRecord) => void) | undefined,
+    access: AccessSink | undefined,
     worker: WorkerInfo,
-  ): ((record: AccessRecord) => void) | undefined {
+  ): AccessSink | undefined {
     const call = this.#caller("postRequest", worker.log);
     if (call === undefined) return access;
     return (record) => {

@@ -21,8 +21,8 @@ export type Uncaught = "rejection" | "exception";
 
 /** A file that is only ever appended to. */
 export interface AppendFile {
-  /** Appends all of `text` as UTF-8 before it returns. */
-  write(text: string): void;
+  /** Appends all of `content`, a text as UTF-8, before it returns. */
+  write(content: string | Uint8Array): void;
   /** Idempotent. */
   close(): void;
 }
@@ -81,9 +81,9 @@ export interface Host {
   readonly inUtc?: () => boolean;
   /** Whether a person reads the stream. */
   isTerminal(output: Output): boolean;
-  /** Writes all of `text` as UTF-8 before it returns, whatever the stream is;
-   * drops it once the reader has left. */
-  write(output: Output, text: string): void;
+  /** Writes all of `content`, a text as UTF-8, before it returns, whatever the
+   * stream is; drops it once the reader has left. */
+  write(output: Output, content: string | Uint8Array): void;
   /** Opens a file for appending, and makes it if need be. Throws the runtime's
    * error with its `code`. */
   openAppend(path: string): AppendFile;

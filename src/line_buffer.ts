@@ -6,27 +6,44 @@
  * @module
  */
 import { later } from "./later.ts";
+import { type Line, LineOctets } from "./line.ts";
 
 const capacity = 65_536;
 const intervalMs = 50;
 
+/** Room beyond the capacity, for the line that reaches it. */
+const slack = 32_768;
+
 /** Lines on their way to a file or a terminal. */
 export class LineBuffer {
-  readonly #write: (text: string) => void;
-  #text = "";
+  readonly #write: (lines: Uint8Array) => void;
+  readonly #lines = new LineOctets(capacity + slack);
   #callOff: (() => void) | undefined;
   #flushedAt = -Infinity;
 
-  /** `write` takes whole lines, newlines included, and returns when they are
-   * written. */
-  constructor(write: (text: string) => void) {
+  /** `write` takes whole lines as UTF-8, newlines included, and returns when
+   * they are written. They are lent to it for the call. */
+  constructor(write: (lines: Uint8Array) => void) {
     this.#write = write;
   }
 
   /** Takes a line, without the newline at its end. */
   append(line: string): void {
-    this.#text += line + "\n";
-    if (this.#text.length >= capacity) this.flush();
+    this.begin().put(line);
+    this.end();
+  }
+
+  /** Begins a line, which is to be put together and ended at once. What a line
+   * has that was begun before and has not ended is dropped. */
+  begin(): Line {
+    this.#lines.begin();
+    return this.#lines;
+  }
+
+  /** Takes the line that was begun. */
+  end(): void {
+    this.#lines.end();
+    if (this.#lines.size >= capacity) this.flush();
     else if (this.#callOff === undefined) this.#schedule();
   }
 
@@ -34,11 +51,9 @@ export class LineBuffer {
   flush(): void {
     this.#callOff?.();
     this.#callOff = undefined;
-    if (this.#text === "") return;
-    const text = this.#text;
-    this.#text = "";
+    if (this.#lines.size === 0) return;
     this.#flushedAt = performance.now();
-    this.#write(text);
+    this.#write(this.#lines.take());
   }
 
   #schedule(): void {

@@ -4,10 +4,14 @@
  *
  * @module
  */
-import { type AccessFormatter, compileAccessFormat } from "./access_log.ts";
+import {
+  type AccessWriter,
+  compileAccessWriter,
+  showsElapsed,
+} from "./access_log.ts";
 import { CommandError, errorCode } from "./command_error.ts";
 import type { Config } from "./config.ts";
-import type { AccessRecord } from "./exchange.ts";
+import type { AccessRecord, AccessSink } from "./exchange.ts";
 import type { AppendFile, Host } from "./host.ts";
 import { LineBuffer } from "./line_buffer.ts";
 import { askWhetherInUtc } from "./local_time.ts";
@@ -26,7 +30,7 @@ export interface Logs {
   /** Takes what the gateway and the command line tell. */
   readonly log: LeveledLogger;
   /** Takes a record per request; undefined when the access log is off. */
-  readonly access: ((record: AccessRecord) => void) | undefined;
+  readonly access: AccessSink | undefined;
   /** Opens the files again by their names, after somebody has moved them away:
    * what was gathered goes to the old ones, and whatever comes after this call
    * to the new ones. One that cannot be opened stays as it is; returns those,
@@ -91,11 +95,12 @@ export function openLogs(config: Config, host: Host): Logs {
     log,
     access: config.accessLog === "off" ? undefined : accessSink(
       destinations.open(config.accessLog, "--access-log"),
-      compileAccessFormat(
+      compileAccessWriter(
         config.accessLogFormat,
         host.pid,
         config.accessLog === "-" && wantsColours(host),
       ),
+      !showsElapsed(config.accessLogFormat),
     ),
     reopen: () => destinations.reopen(),
     close: () => destinations.close(),
@@ -104,9 +109,14 @@ export function openLogs(config: Config, host: Host): Logs {
 
 function accessSink(
   buffer: LineBuffer,
-  format: AccessFormatter,
-): (record: AccessRecord) => void {
-  return (record) => buffer.append(format(record));
+  write: AccessWriter,
+  untimed: boolean,
+): AccessSink {
+  const append = (record: AccessRecord) => {
+    write(record, buffer.begin());
+    buffer.end();
+  };
+  return Object.assign(append, { untimed });
 }
 
 /** The line buffers by destination. They are written out when the process
@@ -129,7 +139,7 @@ class Destinations {
     if (known !== undefined) return known;
     const buffer = new LineBuffer(
       path === "-"
-        ? (text) => this.#host.write("stdout", text)
+        ? (lines) => this.#host.write("stdout", lines)
         : this.#openFile(path, option),
     );
     this.#buffers.set(path, buffer);
@@ -164,9 +174,9 @@ class Destinations {
   }
 
   // A full disk loses lines; it does not end a server.
-  #writeFile(path: string, text: string): void {
+  #writeFile(path: string, lines: Uint8Array): void {
     try {
-      this.#files.get(path)?.write(text);
+      this.#files.get(path)?.write(lines);
       this.#failing.delete(path);
     } catch (error) {
       if (this.#failing.has(path)) return;
@@ -178,14 +188,14 @@ class Destinations {
     }
   }
 
-  #openFile(path: string, option: string): (text: string) => void {
+  #openFile(path: string, option: string): (lines: Uint8Array) => void {
     try {
       // The application may go to another directory; a name stays what it was.
       const absolute = path.startsWith("/")
         ? path
         : `${this.#host.cwd()}/${path}`;
       this.#files.set(absolute, this.#host.openAppend(path));
-      return (text) => this.#writeFile(absolute, text);
+      return (lines) => this.#writeFile(absolute, lines);
     } catch (error) {
       throw new CommandError(
         1,

@@ -4,7 +4,7 @@
  * @module
  */
 import { parseBind } from "./bind.ts";
-import type { AccessRecord, Handler } from "./exchange.ts";
+import type { AccessSink, Handler } from "./exchange.ts";
 import { Forwarded, type ForwardedOptions } from "./forwarded.ts";
 import { createGateway } from "./gateway.ts";
 import type { Limits } from "./limits.ts";
@@ -30,7 +30,7 @@ export interface ServeOptions {
   /** Where log lines go; nowhere by default. */
   readonly log?: Logger;
   /** Called once per finished exchange, refused ones included. */
-  readonly access?: ((record: AccessRecord) => void) | undefined;
+  readonly access?: AccessSink | undefined;
   /** Which proxies are believed in what they tell of their clients; by default
    * none is. */
   readonly forwarded?: ForwardedOptions | undefined;

@@ -20,7 +20,8 @@ export class WireExchange implements Exchange, Terms {
   replaced = false;
   /** True once the peer is known to have left, or ended its direction. */
   gone = false;
-  /** Milliseconds since the epoch, and on the steady clock; 0 without a log. */
+  /** Milliseconds since the epoch, and on the steady clock; 0 where the access
+   * log does not ask for them. */
   readonly startedAt: number;
   readonly startedMs: number;
   readonly #gate: Gate;
@@ -35,9 +36,11 @@ export class WireExchange implements Exchange, Terms {
     this.head = head;
     this.content = openContent(wire, head, gate.limits);
     this.response = new WireResponse(wire, this, this.content);
-    const timed = gate.access !== undefined;
-    this.startedAt = timed ? Date.now() : 0;
-    this.startedMs = timed ? performance.now() : 0;
+    const { access } = gate;
+    this.startedAt = access === undefined ? 0 : Date.now();
+    this.startedMs = access === undefined || access.untimed === true
+      ? 0
+      : performance.now();
   }
 
   get body(): Content {

@@ -7,12 +7,16 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import {
+  type AccessWriter,
   compileAccessFormat,
+  compileAccessWriter,
   compileAtoms,
   defaultAccessFormat,
+  showsElapsed,
 } from "../src/access_log.ts";
 import { CommandError } from "../src/command_error.ts";
 import type { AccessRecord, Fields, RequestHead } from "../src/exchange.ts";
+import { LineOctets } from "../src/line.ts";
 
 type Lines = readonly (readonly [name: string, value: string])[];
 
@@ -67,7 +71,18 @@ function record(more: Partial<AccessRecord> = {}): AccessRecord {
 }
 
 function format(text: string, more: Partial<AccessRecord> = {}): string {
-  return compileAccessFormat(text, 412)(record(more));
+  const line = compileAccessFormat(text, 412)(record(more));
+  assertEquals(gathered(compileAccessWriter(text, 412), record(more)), line);
+  return line;
+}
+
+/** The line of a record as it is gathered. */
+function gathered(write: AccessWriter, record: AccessRecord): string {
+  const lines = new LineOctets(1024);
+  lines.begin();
+  write(record, lines);
+  lines.end();
+  return new TextDecoder().decode(lines.take()).slice(0, -1);
 }
 
 const date = /\[\d\d\/Nov\/2026:\d\d:\d\d:31 [+-]\d{4}\]/;
@@ -242,34 +257,104 @@ test("a line break in the format does not break lines", () => {
   assertEquals(format("a\nb %(s)s"), "a\\x0ab 200");
 });
 
-test("the default format is spelled out as its atoms would spell it", () => {
-  const compiled = compileAtoms(defaultAccessFormat, 412);
-  const spelled = compileAccessFormat("default", 412);
-  const basic = `Basic ${btoa('us er"\n:secret')}`;
-  const heads = [
-    undefined,
-    head([]),
-    head(usual),
-    head(usual, { version: 10, method: "HEAD", target: "/?a\\b" }),
-    head(usual, { target: '/"\r\nforged' }),
-    head([["referer", '"\x00'], ["user-agent", 'a"b\\\x7f\xe9']]),
-    head([["referer", ""], ["user-agent", ""]]),
-    head([["user-agent", "a"], ["user-agent", "b"], ["referer", "c"]]),
-    head([["authorization", basic]]),
-    head([["authorization", "Bearer x"], ["x-refere", "no"]]),
-  ];
-  for (const one of heads) {
-    for (const host of ["192.0.2.7", "", "::1", 'a"b']) {
-      for (const contentSent of [0, 7]) {
-        const given = record({
-          head: one,
-          remote: { host, port: 0 },
-          contentSent,
-          status: 499,
-        });
-        assertEquals(spelled(given), compiled(given));
-        assertEquals(spelled(given), compiled(given));
+const commonFormat = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s';
+
+/** Formats that are spelled out, and the same by their atoms. */
+const spelledOut = [
+  ["default", defaultAccessFormat],
+  ["combined", defaultAccessFormat],
+  ["common", commonFormat],
+].map(([name = "", atoms = ""]) => ({
+  spell: compileAccessFormat(name, 412),
+  write: compileAccessWriter(name, 412),
+  compiled: compileAtoms(atoms, 412),
+}));
+
+function assertAlike(given: AccessRecord): void {
+  for (const { spell, write, compiled } of spelledOut) {
+    const expected = compiled(given);
+    for (let time = 0; time < 3; time++) {
+      assertEquals(spell(given), expected);
+      assertEquals(gathered(write, given), expected);
+    }
+  }
+}
+
+const basic = `Basic ${btoa('us er"\n:secret')}`;
+
+const manyFields: Lines[] = [
+  [],
+  usual,
+  [["referer", '"\x00'], ["user-agent", 'a"b\\\x7f\xe9']],
+  [["referer", ""], ["user-agent", ""]],
+  [["user-agent", "only"]],
+  [["referer", "only"]],
+  [["user-agent", "x".repeat(300)], ["referer", `/${"\xe9".repeat(300)}`]],
+  [["user-agent", "a"], ["user-agent", "b"], ["referer", "c"]],
+  [["authorization", basic]],
+  [["authorization", "Bearer x"], ["x-refere", "no"]],
+];
+
+const manyRequests: Partial<RequestHead>[] = [
+  {},
+  { version: 10, method: "HEAD", target: "/?a\\b" },
+  { target: '/"\r\nforged' },
+  { method: "M'SEARCH", target: `/${"a".repeat(400)}` },
+];
+
+test("formats are spelled out as their atoms would spell them", () => {
+  for (const lines of manyFields) {
+    for (const request of manyRequests) {
+      const one = head(lines, request);
+      for (const host of ["192.0.2.7", "", "::1", 'a"b']) {
+        for (const contentSent of [0, 7, 2 ** 33]) {
+          const remote = { host, port: 0 };
+          assertAlike(
+            record({ head: one, remote, contentSent, status: 499 }),
+          );
+        }
       }
     }
+  }
+  assertAlike(record({ head: undefined }));
+});
+
+test("what is kept of fields that come again is nobody else's", () => {
+  const all = manyFields.flatMap((lines) => {
+    const recurring: Fields = {
+      ...fields(lines),
+      recurs: true,
+      mayRepeat: lines.length === 3,
+    };
+    return manyRequests.map((more) => head([], { ...more, fields: recurring }));
+  });
+  const hosts = ["192.0.2.7", "192.0.2.8"];
+  // Each after itself, and after any other.
+  for (const one of all) {
+    for (const other of [...all, undefined]) {
+      for (const [index, host] of hosts.entries()) {
+        assertAlike(record({
+          head: index === 0 ? one : other,
+          remote: { host, port: 0 },
+          startedAt: Date.UTC(2026, 10, 22, 5, 24, index),
+          contentSent: index,
+        }));
+      }
+    }
+  }
+});
+
+test("showsElapsed() knows the formats that tell how long a request took", () => {
+  for (
+    const name of ["dev", "json", "%(T)s", "%(h)s %(M)s", "%(D)s", "%(L)s"]
+  ) {
+    assertEquals(showsElapsed(name), true, name);
+  }
+  const others = ["default", "common", "combined", "%(t)s", "%({D}i)s", "D"];
+  for (const name of others) assertEquals(showsElapsed(name), false, name);
+  // Whatever changes with the time that was taken shows it.
+  for (const [atom] of values) {
+    const took = (elapsedMs: number) => format(atom, { elapsedMs });
+    assertEquals(took(1) !== took(98_765.4321), showsElapsed(atom), atom);
   }
 });

@@ -1174,6 +1174,31 @@ test("AccessRecord holds the head, the fields given, and plausible times", async
   await bench.done();
 });
 
+test("an untimed sink is told when a request came, and not how long it took", async () => {
+  for (const untimed of [true, false]) {
+    const before = Date.now();
+    const beforeMs = performance.now();
+    const records: Record[] = [];
+    const access = (record: AccessRecord) => void records.push({ ...record });
+    const gateway = createGateway(async ({ response }) => {
+      const from = performance.now();
+      while (performance.now() - from < 2) await turn();
+      response.start(204, "No Content", []);
+      response.end();
+    }, { access: Object.assign(access, { untimed }) });
+    const stream = new MemoryStream([get("/a")]);
+    gateway.accept(stream);
+    await stream.until(() => records.length === 1, "a record");
+    const { startedAt, elapsedMs } = records[0]!;
+    assert(startedAt >= before && startedAt <= Date.now());
+    assertEquals(elapsedMs >= 2, !untimed);
+    assert(elapsedMs <= performance.now() - beforeMs);
+    assertEquals(elapsedMs === 0, untimed);
+    stream.end();
+    await stream.untilClosed();
+  }
+});
+
 test("Connection carries a gigabyte's pattern both ways in little memory", async () => {
   // Sixteen megabytes show it as well as a gigabyte does.
   const piece = new Uint8Array(65_536).fill(0x61);

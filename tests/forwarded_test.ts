@@ -403,6 +403,10 @@ test("every kind of application and the log see the client", async () => {
     );
   }
   assertEquals(forwarded.access(undefined), undefined);
+  for (const untimed of [true, false, undefined]) {
+    const access = Object.assign(() => {}, { untimed });
+    assertEquals(forwarded.access(access)?.untimed, untimed);
+  }
 });
 
 test("serveHandler() believes nobody unless it is told to", async () => {

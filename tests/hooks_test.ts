@@ -191,6 +191,9 @@ test("preRequest comes before the handler, postRequest after the line", () => {
   );
   assertStrictEquals(handler(exchange), answer);
   access?.(record);
+  // Whether a hook looks at the time is its own affair.
+  const untimed = Object.assign(() => {}, { untimed: true });
+  assertEquals(hooks.afterRequests(untimed, worker)?.untimed, undefined);
   hooks.afterRequests(undefined, worker)?.(record);
   assertEquals(calls, [
     ["before", head, worker],

@@ -10,6 +10,7 @@ import {
   reopenAtSignal,
 } from "../src/log_files.ts";
 import type { Flags } from "../src/settings.ts";
+import { asText } from "./support/octets.ts";
 import { only } from "./support/only.ts";
 
 /** A disk on which a file keeps its content when its name goes to another. */
@@ -29,7 +30,7 @@ class Disk {
     cwd: () => "/home",
     status: () => undefined,
     onExit: () => () => {},
-    write: (_output, text) => void (this.stderr += text),
+    write: (_output, text) => void (this.stderr += asText(text)),
     openAppend: (path) => {
       const refusal = this.refusals.get(path);
       if (refusal !== undefined) throw refusal;
@@ -37,7 +38,7 @@ class Disk {
       this.files.set(path, file);
       this.open++;
       return {
-        write: (text) => void file.push(text),
+        write: (content) => void file.push(asText(content)),
         close: () => this.open--,
       };
     },

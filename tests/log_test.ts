@@ -1,7 +1,6 @@
 import { getLogger } from "@std/log";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { test } from "node:test";
-import { LineBuffer } from "../src/line_buffer.ts";
 import { createLogger, type LogLevel } from "../src/log.ts";
 
 const format =
@@ -73,30 +72,4 @@ test("createLogger() leaves the application's own @std/log alone", () => {
   const before = getLogger();
   gather("debug").log.info("i");
   assertEquals(getLogger() === before, true);
-});
-
-test("LineBuffer writes at the end of the turn after a pause", async () => {
-  const written: string[] = [];
-  const idle = new Promise<void>((resolve) => {
-    const buffer = new LineBuffer((text) => {
-      written.push(text);
-      resolve();
-    });
-    buffer.append("one");
-    buffer.append("two");
-    assertEquals(written, []);
-  });
-  await idle;
-  assertEquals(written, ["one\ntwo\n"]);
-});
-
-test("LineBuffer writes at once at 64 KiB, and what is left at flush()", () => {
-  const sizes: number[] = [];
-  const buffer = new LineBuffer((text) => sizes.push(text.length));
-  const line = "x".repeat(1023);
-  for (let count = 0; count < 65; count++) buffer.append(line);
-  assertEquals(sizes, [65_536]);
-  buffer.flush();
-  buffer.flush();
-  assertEquals(sizes, [65_536, 1024]);
 });

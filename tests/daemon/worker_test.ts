@@ -26,6 +26,7 @@ import type { Hooks } from "../../src/hooks.ts";
 import type { Host, Uncaught } from "../../src/host.ts";
 import type { ByteStream, ListenOptions, Transport } from "../../src/stream.ts";
 import { MemoryStream } from "../support/memory_stream.ts";
+import { asText } from "../support/octets.ts";
 import { only } from "../support/only.ts";
 
 const role: WorkerRole = {
@@ -108,16 +109,19 @@ class Ground {
     inUtc: () => false,
     env: {},
     isTerminal: () => false,
-    write: (output, text) => {
-      if (output === "stdout") this.logged.push(text);
-      else this.stderr += text;
+    write: (output, content) => {
+      if (output === "stdout") this.logged.push(asText(content));
+      else this.stderr += asText(content);
     },
     openAppend: (path) => {
       if (path.startsWith("/absent/") || this.absent.has(path)) {
         throw Object.assign(new Error(path), { code: "ENOENT" });
       }
       this.opened.push(path);
-      return { write: (text) => void this.logged.push(text), close() {} };
+      return {
+        write: (content) => void this.logged.push(asText(content)),
+        close() {},
+      };
     },
     status: () => undefined,
     cwd: () => "/home",

@@ -35,3 +35,10 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
   }
   return whole;
 }
+
+/** What was written as text, or as UTF-8. */
+export function asText(content: string | Uint8Array): string {
+  return typeof content === "string"
+    ? content
+    : new TextDecoder().decode(content);
+}
