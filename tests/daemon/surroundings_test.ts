@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import process from "node:process";
 import { type Daemon, get, testDaemon } from "../support/daemon.ts";
+import { canRunAsAnother } from "../support/other_users.ts";
 
 /** A field of `/proc/PID/status`. */
 function statusField(pid: number, field: string): string {
@@ -27,7 +28,7 @@ function statusField(pid: number, field: string): string {
 testDaemon(
   "--user: the workers are another's, and so are their files",
   async (daemon) => {
-    if (process.getuid?.() !== 0) return console.log("skip: not root");
+    if (!canRunAsAnother()) return;
     if ("Deno" in globalThis) {
       // What the sources import is in a cache that is root's alone.
       if (!existsSync("dist/cli.js")) return console.log("skip: not built");
