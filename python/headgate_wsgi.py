@@ -714,6 +714,8 @@ class _Connection:
         self._input_open = False
         self._aborted = False
         self._broken = False
+        # Whether we have ended what comes in, so that its end says nothing.
+        self._shut = False
         # How much content there is by CONTENT_LENGTH, and how much was read.
         self._expected = -1
         self._received = 0
@@ -760,9 +762,16 @@ class _Connection:
         return True
 
     def shut(self):
-        """Has an idle connection end; what has arrived is still read."""
+        """Has a connection end that waits for a request; one that has arrived is
+        still answered, and ends the connection by itself."""
         try:
-            self._socket.shutdown(socket.SHUT_RD)
+            self._socket.recv_into(bytearray(1), 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except (BlockingIOError, InterruptedError):
+            self._shut = True
+            try:
+                self._socket.shutdown(socket.SHUT_RD)
+            except OSError:
+                pass
         except OSError:
             pass
 
@@ -991,7 +1000,7 @@ class _Connection:
                     )
                 except (BlockingIOError, InterruptedError):
                     size = -1
-                if not size:
+                if not size and not self._shut:
                     self._broken = True
                     raise _Gone("The connection was closed")
                 if size > 0:
@@ -1496,13 +1505,15 @@ class _Server:
             else:
                 self._add(sock)
                 failure = None
-            if self._listening != (failure is None):
+            changes = self._listening != (failure is None)
+            if changes:
                 self._listening = failure is None
                 if self._listening:
                     self._poller.register(self._listener.fileno(), _READABLE)
                 else:
                     self._poller.unregister(self._listener.fileno())
-        if failure is not None:
+        # It is tried again at every turn, and said once.
+        if changes and failure is not None:
             _say(f"A connection could not be accepted: {failure}\n")
 
     def _add(self, sock):

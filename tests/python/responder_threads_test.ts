@@ -41,6 +41,20 @@ async function begin(
   return client;
 }
 
+/** Waits until nobody can connect any more. */
+async function untilRefused(responder: Responder): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  while (performance.now() < deadline) {
+    try {
+      await (await responder.connect()).close();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    } catch {
+      return;
+    }
+  }
+  throw new Error("It still accepts");
+}
+
 for (const [way, word] of [["/hold", "held"], ["/spin", "spinning"]] as const) {
   test(`${way}: a request that takes long delays no other`, () =>
     withThreads(2, async (responder) => {
@@ -112,6 +126,41 @@ test("connections that are idle take no thread, however many", () =>
     assertEquals(await responder.exited, 0);
   }));
 
+test("what waits for a thread when the end comes is answered whole", () =>
+  withThreads(1, async (responder) => {
+    const waiting = await responder.connect();
+    assertEquals((await waiting.ask(path("/quick"))).text, "quick");
+    const held = await begin(responder, "/hold", "held");
+    const whole = request(path("/letters"), "some content");
+    await waiting.raw.send(whole.subarray(0, whole.length - 15));
+    responder.closeInput();
+    await untilRefused(responder);
+    await waiting.raw.send(whole.subarray(whole.length - 15));
+    responder.kill("SIGUSR2");
+    assertEquals((await held.answer()).text, "let go");
+    const answer = await waiting.answer();
+    assertEquals(answer.text, "one by one: some content");
+    assertEquals(answer.appStatus, 0);
+    await waiting.raw.untilEnded();
+    assertEquals(await responder.exited, 0);
+  }));
+
+test("a request that comes as its connection is shut is answered whole", () =>
+  withThreads(1, async (responder) => {
+    const client = await responder.connect();
+    assertEquals((await client.ask(path("/quick"))).text, "quick");
+    // By then the only thread is done with the first connection.
+    const other = await responder.connect();
+    assertEquals((await other.ask(path("/quick"))).text, "quick");
+    responder.closeInput();
+    await responder.untilSeen(() => responder.printed !== "", "shutting");
+    const answer = await client.ask(path("/letters"));
+    assertEquals(answer.text, "one by one: ");
+    assertEquals(answer.appStatus, 0);
+    await client.raw.untilEnded();
+    assertEquals(await responder.exited, 0);
+  }, "threads:overtaken()"));
+
 test("content that comes for a busy request wakes nobody again and again", () =>
   withThreads(2, async (responder) => {
     const busy = await responder.connect();
@@ -144,6 +193,9 @@ test("what cannot be accepted for want of descriptors is accepted later", () =>
     for (let i = 0; i < 12; i++) clients.push(await responder.connect());
     assertEquals((await clients[0]!.ask(path("/quick"))).text, "quick");
     await responder.untilErrors("could not be accepted");
+    // It is tried again at every turn, but not said again.
+    for (let i = 0; i < 20; i++) await clients[0]!.ask(path("/quick"));
+    assertEquals(responder.errors.split("could not be accepted").length, 2);
     const answers = clients.slice(4).map((client) =>
       client.ask(path("/quick"))
     );

@@ -242,7 +242,9 @@ export class Responder {
     this.#child.stdin!.end(word);
   }
 
-  kill(signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGUSR1"): void {
+  kill(
+    signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGUSR1" | "SIGUSR2",
+  ): void {
     process.kill(this.pid, signal);
   }
 

@@ -1,6 +1,9 @@
 """An application that tells which of its requests run at once."""
 import os
 import resource
+import select
+import signal
+import socket
 import threading
 import time
 
@@ -10,6 +13,8 @@ _guard = threading.Lock()
 _running = 0
 _most = 0
 _let_go = threading.Semaphore(0)
+# As /go does, where no thread is free for that.
+signal.signal(signal.SIGUSR2, lambda _number, _frame: _let_go.release())
 
 
 def app(environ, start_response):
@@ -23,6 +28,8 @@ def app(environ, start_response):
         with _guard:
             _running -= 1
     start_response("200 OK", list(TEXT))
+    if environ["PATH_INFO"] == "/letters":
+        return (letter.encode() for letter in text)
     return [text.encode()]
 
 
@@ -30,6 +37,19 @@ def scarce():
     """The same in a process that can open six descriptors more."""
     limit = len(os.listdir("/proc/self/fd")) + 6
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    return app
+
+
+def overtaken():
+    """The same where a request comes just before its connection is shut."""
+    shutdown = socket.socket.shutdown
+
+    def shut(self, how):
+        print("shutting", flush=True)
+        select.select([self], [], [], 20)
+        shutdown(self, how)
+
+    socket.socket.shutdown = shut
     return app
 
 
@@ -66,6 +86,7 @@ def _nap(_environ):
 
 _WAYS = {
     "/quick": lambda _environ: "quick",
+    "/letters": lambda environ: "one by one: " + environ["wsgi.input"].read().decode(),
     "/hold": _hold,
     "/spin": _spin,
     "/go": _go,
