@@ -1234,8 +1234,9 @@ class _Lead:
         self._bell = threading.Lock()
         self._bell.acquire()
         self._asleep = False
-        # How many requests there were.
+        # How many requests there were, and when the last of them began.
         self._turn = 0
+        self._began = 0.0
         self._over = False
         # How often requests wait, 0 to 1, as far as those of late tell.
         self._waits = 0.0
@@ -1245,7 +1246,6 @@ class _Lead:
     def take(self):
         """Waits until this thread leads; False when there is nothing more to do."""
         self._watch.acquire()
-        seen = -1
         quiet = 0
         while not self._over:
             turn = self._turn
@@ -1253,13 +1253,14 @@ class _Lead:
                 quiet += 1
             else:
                 quiet = 0
-                held_up = turn == seen
+                # By the clock, not by a second look: while a request computes,
+                # each look has to wait for the interpreter lock.
+                held_up = time.monotonic() - self._began >= _MOMENT
                 if (held_up or self._hands_over()) and self._lead.acquire(False):
                     if held_up:
                         self._waits += (1.0 - self._waits) * _HELD_UP_WEIGHT
                     self._both = True
                     return True
-            seen = turn
             if quiet < _QUIET_MOMENTS:
                 self._bell.acquire(timeout=_MOMENT)
             else:
@@ -1276,6 +1277,7 @@ class _Lead:
         """A request has come, which the thread that leads will answer itself.
         Returns what `end()` is to be told."""
         self._turn += 1
+        self._began = time.monotonic()
         measured = self._turn % _SAMPLED == 0
         both, self._both = self._both, False
         self._lead.release()
@@ -1517,11 +1519,17 @@ class _Server:
             _say(f"A connection could not be accepted: {failure}\n")
 
     def _add(self, sock):
-        sock.setblocking(True)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._connections[sock.fileno()] = _Connection(self, sock)
-        self._poller.register(sock.fileno(), _READABLE)
+        try:
+            sock.setblocking(True)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = _Connection(self, sock)
+            self._poller.register(sock.fileno(), _READABLE)
+        except (OSError, MemoryError):
+            # Not every system takes options of a connection that was reset.
+            sock.close()
+        else:
+            self._connections[sock.fileno()] = connection
 
     def _park(self, connection):
         """Has the poller look at it no more while a thread is at it, whose affair

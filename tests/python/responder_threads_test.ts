@@ -205,3 +205,11 @@ test("what cannot be accepted for want of descriptors is accepted later", () =>
       await clients[i]!.close();
     }
   }, "threads:scarce()"));
+
+test("a connection that cannot be served fails alone", () =>
+  withThreads(1, async (responder) => {
+    const first = await responder.connect();
+    await first.raw.untilEnded();
+    const second = await responder.connect();
+    assertEquals((await second.ask(path("/quick"))).text, "quick");
+  }, "threads:unsteady()"));

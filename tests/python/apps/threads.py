@@ -1,4 +1,5 @@
 """An application that tells which of its requests run at once."""
+import errno
 import os
 import resource
 import select
@@ -41,15 +42,31 @@ def scarce():
 
 
 def overtaken():
-    """The same where a request comes just before its connection is shut."""
+    """The same where a request comes just before the first connection is shut."""
     shutdown = socket.socket.shutdown
 
     def shut(self, how):
+        socket.socket.shutdown = shutdown
         print("shutting", flush=True)
         select.select([self], [], [], 20)
         shutdown(self, how)
 
     socket.socket.shutdown = shut
+    return app
+
+
+def unsteady():
+    """The same where the first connection has gone when it is accepted."""
+    setblocking = socket.socket.setblocking
+
+    def fail(self, blocking):
+        if not blocking:
+            setblocking(self, blocking)
+            return
+        socket.socket.setblocking = setblocking
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    socket.socket.setblocking = fail
     return app
 
 
