@@ -764,14 +764,13 @@ class _Connection:
     def shut(self):
         """Has a connection end that waits for a request; one that has arrived is
         still answered, and ends the connection by itself."""
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        if waiting.poll(0):
+            return
+        self._shut = True
         try:
-            self._socket.recv_into(bytearray(1), 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except (BlockingIOError, InterruptedError):
-            self._shut = True
-            try:
-                self._socket.shutdown(socket.SHUT_RD)
-            except OSError:
-                pass
+            self._socket.shutdown(socket.SHUT_RD)
         except OSError:
             pass
 
