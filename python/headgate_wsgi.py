@@ -1201,16 +1201,16 @@ def _let_gateway_run():
 
 # Seconds.  A thread that is in the same request for so long, or up to twice as
 # long, is held up.
-_MOMENT = 0.002
+_MOMENT = 0.004
 # After so many moments without a request nobody looks any more.
-_QUIET_MOMENTS = 5
+_QUIET_MOMENTS = 3
 # Every so manieth request is measured: it takes a system call, twice.
 _SAMPLED = 5
 # Seconds off the processor, from which on a request has waited for something.
 _WAITED = 0.0001
 # The part of requests that wait, from which on the lead is handed over before
 # each; the weight of one that was measured, and of one that was held up.
-_OFTEN = 0.25
+_OFTEN = 0.1
 _WEIGHT = 0.125
 _HELD_UP_WEIGHT = 0.5
 
@@ -1307,6 +1307,7 @@ class _Lead:
         return self._parallel or self._waits > _OFTEN
 
     def _ring(self):
+        self._asleep = False
         try:
             self._bell.release()
         except RuntimeError:

@@ -1213,9 +1213,9 @@ def _let_gateway_run():
 
 # Seconds.  A thread that is in the same request for so long, or up to twice as
 # long, is held up.
-_MOMENT = 0.002
+_MOMENT = 0.004
 # After so many moments without a request nobody looks any more.
-_QUIET_MOMENTS = 5
+_QUIET_MOMENTS = 3
 # Every so manieth request is measured: it takes a system call, twice.
 _SAMPLED = 5
 # Seconds off the processor, from which on a request has waited for something.
@@ -1319,6 +1319,7 @@ class _Lead:
         return self._parallel or self._waits > _OFTEN
 
     def _ring(self):
+        self._asleep = False
         try:
             self._bell.release()
         except RuntimeError:
