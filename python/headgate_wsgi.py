@@ -11,9 +11,9 @@ Threads.  At most `--threads` requests run at once; there may be more connection
 One thread leads: it waits for all connections, and answers what comes.  While
 requests are quick it goes on by itself, for threads that wake each other, and
 wait for each other's interpreter lock, cost more than such a request.  Another
-keeps watch, and leads in its place once it is held up; where requests wait for
-something themselves, the lead goes on before each.  The main thread waits for
-the end.
+keeps watch, and leads in its place once it is held up.  Where requests wait for
+something themselves, the lead goes on before each, and a thread stays with its
+connection if there are threads enough.  The main thread waits for the end.
 
 Under Headgate (`--socket`):
 
@@ -53,6 +53,7 @@ import importlib.util
 import inspect
 import io
 import json
+import math
 import os
 import re
 import select
@@ -697,6 +698,8 @@ class _Connection:
         self.taken = threading.Lock()
         # Whether the poller does not look at it, until that thread is done.
         self.parked = False
+        # Whether a thread waits for its requests alone.
+        self.stayed_with = False
         self.closed = False
         self._socket = sock
         self._buffer = bytearray(_BUFFER_SIZE)
@@ -744,6 +747,10 @@ class _Connection:
     def _answer(self, flags):
         """Answers a request; whether another may come."""
         server = self.server
+        server.requests = requests = server.requests + 1
+        measured = not requests % _SAMPLED
+        if measured:
+            began = time.perf_counter() - time.thread_time()
         environ = self._read_environ()
         if environ is None:
             return True
@@ -753,6 +760,8 @@ class _Connection:
         _Exchange(self, environ, errors).run(server)
         if server.forked:
             server.leave_child()
+        if measured:
+            server.lead.measured(time.perf_counter() - time.thread_time() - began)
         if not flags or self._broken or server.stopping:
             return False
         if content is not None:
@@ -1233,14 +1242,16 @@ class _Lead:
         self._bell = threading.Lock()
         self._bell.acquire()
         self._asleep = False
-        # How many requests there were, and when the last of them began.
+        # How often requests were begun by the thread that led, and when the last.
         self._turn = 0
-        self._began = 0.0
+        self.began = 0.0
+        # Whether that thread is to lead again, once it is done.
+        self._answers = False
         self._over = False
-        # How often requests wait, 0 to 1, as far as those of late tell.
-        self._waits = 0.0
-        # Without an interpreter lock threads do not get in each other's way.
-        self._parallel = not getattr(sys, "_is_gil_enabled", lambda: True)()
+        # How often requests wait, 0 to 1, as far as those of late tell; for ever
+        # where no interpreter lock has threads get in each other's way.
+        gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+        self.waits = 0.0 if gil else math.inf
 
     def take(self):
         """Waits until this thread leads; False when there is nothing more to do."""
@@ -1254,10 +1265,11 @@ class _Lead:
                 quiet = 0
                 # By the clock, not by a second look: while a request computes,
                 # each look has to wait for the interpreter lock.
-                held_up = time.monotonic() - self._began >= _MOMENT
-                if (held_up or self._hands_over()) and self._lead.acquire(False):
+                held_up = self._answers and time.monotonic() - self.began >= _MOMENT
+                free = held_up or not self._answers or self.waits > _OFTEN
+                if free and self._lead.acquire(False):
                     if held_up:
-                        self._waits += (1.0 - self._waits) * _HELD_UP_WEIGHT
+                        self._note(True, _HELD_UP_WEIGHT)
                     self._both = True
                     return True
             if quiet < _QUIET_MOMENTS:
@@ -1273,25 +1285,37 @@ class _Lead:
         return False
 
     def begin(self):
-        """A request has come, which the thread that leads will answer itself.
-        Returns what `end()` is to be told."""
-        self._turn += 1
-        self._began = time.monotonic()
-        measured = self._turn % _SAMPLED == 0
+        """Requests have come, which the thread that leads will answer itself.
+        Returns what `resign()` is to be told."""
+        self._turn = turn = self._turn + 1
+        self.began = time.monotonic()
+        self._answers = True
         both, self._both = self._both, False
         self._lead.release()
         if both:
             self._watch.release()
-        elif self._asleep or self._hands_over():
-            self._ring()
-        return time.perf_counter() - time.thread_time() if measured else None
+        elif self._asleep or self.waits > _OFTEN:
+            self.ring()
+        return turn
 
-    def end(self, began):
-        """The request is answered.  Whether this thread leads again."""
-        if began is not None:
-            waited = time.perf_counter() - time.thread_time() - began > _WAITED
-            self._waits += (waited - self._waits) * _WEIGHT
+    def resign(self, turn):
+        """The thread that has begun this one will not lead for some time."""
+        if turn == self._turn:
+            self._answers = False
+            if self._asleep:
+                self.ring()
+
+    def end(self):
+        """The thread is done.  Whether it leads again."""
         return self._lead.acquire(False)
+
+    def measured(self, seconds):
+        """A request has taken so long off the processor."""
+        self._note(seconds > _WAITED, _WEIGHT)
+
+    def _note(self, waited, weight):
+        if self.waits != math.inf:
+            self.waits += (waited - self.waits) * weight
 
     def leave(self):
         """There is nothing more to do for any thread; called by the one that leads."""
@@ -1301,12 +1325,10 @@ class _Lead:
         if both:
             self._watch.release()
         else:
-            self._ring()
+            self.ring()
 
-    def _hands_over(self):
-        return self._parallel or self._waits > _OFTEN
-
-    def _ring(self):
+    def ring(self):
+        """Wakes the one that keeps watch, if any."""
         self._asleep = False
         try:
             self._bell.release()
@@ -1352,6 +1374,7 @@ class _Server:
         self.app = app
         self.threads = threads
         self.stopping = False
+        self.requests = 0
         # Whether the application has ever done much behind its last block.
         self.ends_late = False
         # Whether this is a child that the application has forked.
@@ -1373,7 +1396,7 @@ class _Server:
             "wsgi.file_wrapper": FileWrapper,
         }
         self._standalone = standalone
-        self._lead = _Lead()
+        self.lead = _Lead()
         # What is registered with the poller: whoever changes that holds the guard.
         self._poller = _Poller()
         self._guard = threading.Lock()
@@ -1408,8 +1431,7 @@ class _Server:
                 # Who connects from now on is to know at once that nobody accepts.
                 self._listener.close()
         for connection in list(self._connections.values()):
-            if connection.taken.acquire(False):
-                self._free(connection)
+            self._freed(connection)
         self._wake()
 
     def join(self):
@@ -1439,44 +1461,100 @@ class _Server:
         """What each of the threads does."""
         if not self._standalone:
             _let_gateway_run()
-        lead = self._lead
+        lead = self.lead
         try:
             while lead.take():
                 while True:
-                    connection = self._next()
-                    if connection is None:
+                    if not self._wait():
                         lead.leave()
                         return
-                    began = lead.begin()
-                    self._serve_connection(connection)
-                    if not lead.end(began):
+                    turn = lead.begin()
+                    self._serve_ready(turn)
+                    if not lead.end():
                         break
         except BaseException as error:
             # Nobody would lead from now on: better another process.
             _say(f"The responder failed\n{''.join(_format(error, error.__traceback__))}")
             os._exit(70)
 
-    def _serve_connection(self, connection):
-        kept = False
+    def _serve_ready(self, turn):
+        """Serves what is ready, as far as no other thread is quicker; called by
+        the one that has led, as `turn`."""
+        lead = self.lead
+        ready = self._ready
+        while ready:
+            try:
+                connection = ready.popleft()
+            except IndexError:
+                return
+            if not (connection.taken.acquire(False) or self._park(connection)):
+                continue
+            # Only whoever has taken it says so.
+            if connection.stayed_with:
+                connection.taken.release()
+                continue
+            lead.began = time.monotonic()
+            if ready and lead.waits > _OFTEN:
+                lead.ring()
+            kept = self._serve_once(connection)
+            if lead.waits > _OFTEN and kept and self._may_stay():
+                lead.resign(turn)
+                kept = self._stay_with(connection)
+            if not kept:
+                self._close(connection)
+                continue
+            connection.taken.release()
+            # Behind that, as whoever sets them looks at it then.
+            if connection.parked or self.stopping:
+                self._freed(connection)
+
+    def _serve_once(self, connection):
         try:
-            kept = connection.serve()
+            return connection.serve()
         except BaseException as error:
             _say(f"A connection failed\n{''.join(_format(error, error.__traceback__))}")
-        if kept:
-            self._free(connection)
-        else:
-            self._close(connection)
+            return False
 
-    def _next(self):
-        """Waits for a connection with something to be read, and takes it; None
-        when all have ended.  Called by the thread that leads."""
-        while True:
-            while self._ready:
-                connection = self._ready.popleft()
-                if connection.taken.acquire(False) or self._park(connection):
-                    return connection
+    def _may_stay(self):
+        """Whether each connection can have a thread to itself, and is better off."""
+        return (
+            self.lead.waits > _OFTEN
+            and len(self._connections) <= self.threads
+            and not (self._standalone or self.stopping)
+        )
+
+    def _stay_with(self, connection):
+        """Serves what comes over a connection, which saves waking another thread
+        for each request.  Whether more may come."""
+        descriptor = connection.fileno()
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        with self._guard:
+            connection.stayed_with = True
+            if not connection.parked:
+                connection.parked = True
+                self._poller.unregister(descriptor)
+            # Perhaps nobody else has time for whoever connects.
+            if not self.stopping:
+                waiting.register(self._listener.fileno(), select.POLLIN)
+        kept = True
+        while kept and self._may_stay():
+            # Whoever wants to end it while it is idle takes it.
+            connection.taken.release()
+            ready = waiting.poll()
+            connection.taken.acquire()
+            if all(file != descriptor for file, _ in ready):
+                break
+            kept = self._serve_once(connection)
+        connection.stayed_with = False
+        return kept
+
+    def _wait(self):
+        """Waits until a connection has something to be read; False when all have
+        ended.  Called by the thread that leads."""
+        while not self._ready:
             if self.stopping and not self._connections:
-                return None
+                return False
             accepts = False
             pause = None if self._listening or self.stopping else _ACCEPT_PAUSE
             for descriptor, _ in self._poller.poll(pause, _MOST_READY):
@@ -1490,6 +1568,7 @@ class _Server:
             # Behind the others: it may be given the descriptor of one that ended.
             if accepts or pause is not None:
                 self._accept()
+        return True
 
     # -- the connections
 
@@ -1545,16 +1624,14 @@ class _Server:
             self._poller.unregister(connection.fileno())
             return False
 
-    def _free(self, connection):
-        """The thread that had taken it is done with it."""
-        connection.taken.release()
-        # Both are looked at behind that, as whoever sets them looks at it then.
+    def _freed(self, connection):
+        """The thread that had taken it is done with it, and there is more to it."""
         if self.stopping and connection.taken.acquire(False):
             connection.shut()
             connection.taken.release()
-        if connection.parked:
+        if connection.parked and not connection.stayed_with:
             with self._guard:
-                if connection.parked and not connection.closed:
+                if connection.parked and not (connection.closed or connection.stayed_with):
                     connection.parked = False
                     self._poller.register(connection.fileno(), _READABLE)
 
