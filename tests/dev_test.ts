@@ -32,6 +32,7 @@ import type { DevHost, Host, WatchEvents } from "../src/host.ts";
 import { silentLogger } from "../src/logger.ts";
 import { FakeExchange, fakeHead } from "./support/fake_exchange.ts";
 import { settled } from "./support/fake_workers.ts";
+import { asText } from "./support/octets.ts";
 import { only } from "./support/only.ts";
 
 // ---- Which changes count ----
@@ -387,7 +388,7 @@ class Desk {
     cwd: () => "/srv/app",
     isTerminal: () => false,
     onExit: () => () => {},
-    write: (_, text) => void (this.output += text),
+    write: (_, text) => void (this.output += asText(text)),
   });
 
   readonly devHost: DevHost = {
