@@ -4,6 +4,7 @@
  * can leave its quotes or its line.
  */
 import type { RequestHead } from "./exchange.ts";
+import { isPlain } from "./line.ts";
 import { minutesEast, spellLocal } from "./local_time.ts";
 import { escapeForLog } from "./logger.ts";
 
@@ -41,7 +42,7 @@ export function shownWord(value: string | undefined): string {
 /** A value as it stands between quotes, however empty. */
 export function escape(value: string): string {
   // Whatever is harmless, and that is nearly everything, is tested once.
-  if (!/[^\x20\x21\x23-\x5b\x5d-\x7e]/.test(value)) return value;
+  if (isPlain(value)) return value;
   return escapeForLog(value).replaceAll('"', '\\"');
 }
 

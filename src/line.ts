@@ -32,6 +32,11 @@ export interface Line {
   putNumber(value: number): void;
 }
 
+/** Whether a text is visible ASCII and spaces, without quotes and backslashes. */
+export function isPlain(text: string): boolean {
+  return !/[^\x20\x21\x23-\x5b\x5d-\x7e]/.test(text);
+}
+
 /** A line as text. */
 export class TextLine implements Line {
   /** What was added. */
@@ -46,7 +51,7 @@ export class TextLine implements Line {
   }
 
   putIfPlain(text: string): boolean {
-    if (/[^\x20\x21\x23-\x5b\x5d-\x7e]/.test(text)) return false;
+    if (!isPlain(text)) return false;
     this.text += text;
     return true;
   }

@@ -108,8 +108,8 @@ function nameOf({ name }: WorkerRecord): string {
   return name.replace(/^W/, "w");
 }
 
-/** What to tell of it, in whole sentences, a line for each; a file that several could not open is
- * one. `own` are those that the arbiter itself could not open. */
+/** What to tell of it, in whole sentences, a line for each; a file that several
+ * could not open is one. `own` are those that the arbiter itself could not open. */
 export function problemsOf(
   own: readonly ReopenFailure[],
   { failures, silent }: Reopened,

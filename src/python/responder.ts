@@ -1230,7 +1230,8 @@ _SAMPLED = 5
 # Seconds off the processor, from which on a request has waited for something.
 _WAITED = 0.0001
 # The part of requests that wait, from which on the lead is handed over before
-# each; the weight of one that was measured, and of one that was held up.
+# each, and threads stay with connections; the weight of one that was measured,
+# and of one that was held up.
 _OFTEN = 0.1
 _WEIGHT = 0.125
 _HELD_UP_WEIGHT = 0.5
@@ -1386,6 +1387,7 @@ class _Server:
         self.app = app
         self.threads = threads
         self.stopping = False
+        # How many there were: every \`_SAMPLED\`th is measured.
         self.requests = 0
         # Whether the application has ever done much behind its last block.
         self.ends_late = False
@@ -1637,7 +1639,8 @@ class _Server:
             return False
 
     def _freed(self, connection):
-        """The thread that had taken it is done with it, and there is more to it."""
+        """Whoever had taken it is done with it: has it end if this is the end, and
+        has the poller look at it again."""
         if self.stopping and connection.taken.acquire(False):
             connection.shut()
             connection.taken.release()
@@ -1648,7 +1651,7 @@ class _Server:
                     self._poller.register(connection.fileno(), _READABLE)
 
     def _close(self, connection):
-        """The same, and it is at its end; it stays taken."""
+        """Whoever has taken it has come to its end; it stays taken."""
         with self._guard:
             connection.closed = True
             if not connection.parked:

@@ -94,18 +94,29 @@ test("as many requests run at once as there are threads, and no more", () =>
     assertEquals((await third.ask(path("/most"))).text, "3");
   }));
 
-test("requests that wait for something run side by side", () =>
-  withThreads(4, async (responder) => {
-    const clients = await Promise.all(
-      Array.from({ length: 4 }, () => responder.connect()),
-    );
-    await Promise.all(clients.map(async (client) => {
-      for (let i = 0; i < 30; i++) {
-        assertEquals((await client.ask(path("/nap"))).text, "slept");
-      }
-    }));
-    assertEquals((await clients[0]!.ask(path("/most"))).text, "4");
+for (const app of ["threads:app", "threads:parallel()"]) {
+  test(`${app}: requests that wait run side by side, and end`, () =>
+    withThreads(4, sideBySide, app));
+}
+
+/** Threads stay with connections then, and without an interpreter lock anyhow. */
+async function sideBySide(responder: Responder): Promise<void> {
+  const clients = await Promise.all(
+    Array.from({ length: 4 }, () => responder.connect()),
+  );
+  await Promise.all(clients.map(async (client) => {
+    for (let i = 0; i < 30; i++) {
+      assertEquals((await client.ask(path("/nap"))).text, "slept");
+    }
   }));
+  assertEquals((await clients[0]!.ask(path("/most"))).text, "4");
+  // One that nobody stays with, and the end of those that are stayed with.
+  const other = await responder.connect();
+  assertEquals((await other.ask(path("/quick"))).text, "quick");
+  responder.closeInput();
+  for (const client of [...clients, other]) await client.raw.untilEnded();
+  assertEquals(await responder.exited, 0);
+}
 
 test("connections that are idle take no thread, however many", () =>
   withThreads(1, async (responder) => {

@@ -2,6 +2,7 @@
 import errno
 import os
 import resource
+import sys
 import select
 import signal
 import socket
@@ -67,6 +68,12 @@ def unsteady():
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     socket.socket.setblocking = fail
+    return app
+
+
+def parallel():
+    """The same in an interpreter that has no lock, as far as it tells."""
+    sys._is_gil_enabled = lambda: False
     return app
 
 
