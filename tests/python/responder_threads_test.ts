@@ -219,8 +219,9 @@ test("what cannot be accepted for want of descriptors is accepted later", () =>
 
 test("a connection that cannot be served fails alone", () =>
   withThreads(1, async (responder) => {
-    const first = await responder.connect();
-    await first.raw.untilEnded();
+    // On Bun it may be closed before it is known to be open.
+    const first = await responder.connect().catch(() => undefined);
+    await first?.raw.untilEnded();
     const second = await responder.connect();
     assertEquals((await second.ask(path("/quick"))).text, "quick");
   }, "threads:unsteady()"));
